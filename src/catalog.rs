@@ -1,0 +1,175 @@
+//! What is visible now: the head, the heads being flushed, and the files, changed together.
+//!
+//! ```text
+//!  append ─▶ head ─seal─▶ flushing ─flushed─▶ files        one lock: a snapshot sees a row in exactly one place
+//! ```
+//!
+//! Invariant: every acknowledged row is in the head, in one sealed head, or in one file.
+//! The lock is held for moments, never across an await.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::files::DataFile;
+use crate::head::{Head, HeadPart, HeadStats, RowHash, SealedHead};
+use crate::streams::Streams;
+use crate::types::ids::{Lsn, TenantId};
+use crate::types::time::{TimeRange, UnixNanos};
+
+/// The one place that says where rows are.
+#[derive(Debug)]
+pub struct Catalog {
+    streams: Arc<Streams>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    head: Head,
+    /// Oldest first.
+    flushing: Vec<Arc<SealedHead>>,
+    files: HashMap<TenantId, BTreeMap<i32, Vec<Arc<DataFile>>>>,
+    totals: FileTotals,
+}
+
+/// Sums over all live files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileTotals {
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Everything a query may read, fixed at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub parts: Vec<Arc<HeadPart>>,
+    /// Files that overlap the range asked for.
+    pub files: Vec<Arc<DataFile>>,
+}
+
+/// One durable record on its way into the head.
+#[derive(Debug)]
+pub struct Arrival {
+    pub tenant: TenantId,
+    /// Schema `ROW_SCHEMA`.
+    pub rows: arrow::array::RecordBatch,
+    /// One a row, of `head::row_hashes`.
+    pub hashes: Vec<RowHash>,
+}
+
+impl Catalog {
+    /// A catalog over the files of the table, its head empty after `flushed`.
+    pub fn new(streams: Arc<Streams>, files: Vec<DataFile>, flushed: Lsn) -> Self {
+        let mut inner = Inner {
+            head: Head::new(flushed),
+            flushing: Vec::new(),
+            files: HashMap::new(),
+            totals: FileTotals::default(),
+        };
+        inner.add_files(files);
+        Catalog { streams, inner: Mutex::new(inner) }
+    }
+
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Makes durable records visible, in their order. Answers the rows kept (repeats are dropped).
+    pub fn append(&self, arrivals: impl IntoIterator<Item = (Lsn, Arrival)>, now: UnixNanos) -> usize {
+        let mut inner = self.inner.lock();
+        let mut kept = 0;
+        for (lsn, arrival) in arrivals {
+            kept += inner.head.append(lsn, &arrival.tenant, arrival.rows, &arrival.hashes, now);
+        }
+        kept
+    }
+
+    /// Tells the head of rows that were flushed before a restart.
+    pub fn remember_flushed(&self, hashes: &[RowHash]) {
+        self.inner.lock().head.remember_flushed(hashes);
+    }
+
+    /// Moves the head aside for a flush; `None` when it has no rows.
+    pub fn seal(&self) -> Option<Arc<SealedHead>> {
+        let mut inner = self.inner.lock();
+        let sealed = Arc::new(inner.head.seal()?);
+        inner.flushing.push(sealed.clone());
+        Some(sealed)
+    }
+
+    /// Replaces a sealed head by the files that now hold its rows.
+    pub fn flushed(&self, sealed: &Arc<SealedHead>, files: Vec<DataFile>) {
+        let mut inner = self.inner.lock();
+        inner.flushing.retain(|other| !Arc::ptr_eq(other, sealed));
+        inner.add_files(files);
+    }
+
+    /// What a query of `tenant` over `range` may read.
+    pub fn snapshot(&self, tenant: &TenantId, range: TimeRange) -> Snapshot {
+        let inner = self.inner.lock();
+        let mut parts = Vec::new();
+        for sealed in &inner.flushing {
+            parts.extend(sealed.tenants.get(tenant).into_iter().flatten().cloned());
+        }
+        parts.extend(inner.head.parts(tenant));
+        parts.retain(|part| range.overlaps_closed(part.bounds().0, part.bounds().1));
+        let mut files = Vec::new();
+        if let Some(days) = inner.files.get(tenant).filter(|_| !range.is_empty()) {
+            let last = UnixNanos(range.end.0.saturating_sub(1)).day();
+            for file in days.range(range.start.day()..=last).flat_map(|(_, files)| files) {
+                if range.overlaps_closed(file.ts_min, file.ts_max) {
+                    files.push(file.clone());
+                }
+            }
+        }
+        Snapshot { parts, files }
+    }
+
+    pub fn head_stats(&self) -> HeadStats {
+        self.inner.lock().head.stats()
+    }
+
+    /// Sealed heads that wait for their files, and their bytes.
+    pub fn flushing(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.flushing.len(), inner.flushing.iter().map(|sealed| sealed.bytes).sum())
+    }
+
+    pub fn file_totals(&self) -> FileTotals {
+        self.inner.lock().totals
+    }
+
+    /// Distinct streams in heads, by tenant.
+    pub fn head_streams(&self) -> Vec<(TenantId, usize)> {
+        let inner = self.inner.lock();
+        let mut refs: HashMap<TenantId, Vec<u32>> = HashMap::new();
+        let tenants: Vec<TenantId> = inner.head.rows_by_tenant().map(|(tenant, _)| tenant.clone()).collect();
+        let sealed = inner.flushing.iter().flat_map(|sealed| sealed.tenants.iter().map(|(t, p)| (t.clone(), p.clone())));
+        let open = tenants.into_iter().map(|tenant| (tenant.clone(), inner.head.parts(&tenant)));
+        for (tenant, parts) in sealed.chain(open) {
+            let seen = refs.entry(tenant).or_default();
+            seen.extend(parts.iter().flat_map(|part| part.streams().iter().map(|stream| stream.0)));
+        }
+        refs.into_iter()
+            .map(|(tenant, mut seen)| {
+                seen.sort_unstable();
+                seen.dedup();
+                (tenant, seen.len())
+            })
+            .collect()
+    }
+}
+
+impl Inner {
+    fn add_files(&mut self, files: Vec<DataFile>) {
+        for file in files {
+            self.totals.files += 1;
+            self.totals.rows += file.rows;
+            self.totals.bytes += file.bytes;
+            self.files.entry(file.tenant.clone()).or_default().entry(file.day).or_default().push(Arc::new(file));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a query must know of a file before it reads a row: its Parquet footer and its runs by stream.
+//!
+//! Indexes are loaded when first needed and kept in a cache that is bounded in bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use object_store::{ObjectStore, path::Path};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::PageIndexPolicy;
+
+use super::stream_index::{FOOTER_KEY, StoredStreams};
+use super::table::DataFile;
+use super::write::FILE_SCHEMA;
+use super::FilesError;
+use super::object_reader::ObjectReader;
+use crate::streams::{StreamRef, Streams};
+use crate::types::time::UnixNanos;
+
+/// The rows of one stream in one file: consecutive and in time order.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub stream: StreamRef,
+    /// Row numbers in the file.
+    pub rows: Range<usize>,
+    /// Bounds of event time, both inside.
+    pub ts_min: UnixNanos,
+    pub ts_max: UnixNanos,
+    /// Bytes of lines.
+    pub line_bytes: u64,
+}
+
+/// A file's footer, parsed.
+#[derive(Debug)]
+pub struct FileIndex {
+    pub parquet: ArrowReaderMetadata,
+    pub runs: Vec<Run>,
+}
+
+/// Loads and keeps indexes.
+#[derive(Debug, Clone)]
+pub struct FileIndexes {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    streams: Arc<Streams>,
+    cache: moka::future::Cache<String, Arc<FileIndex>>,
+}
+
+impl FileIndexes {
+    /// `cache_bytes_max` bounds the parsed footers kept.
+    pub fn new(store: Arc<dyn ObjectStore>, root: Path, streams: Arc<Streams>, cache_bytes_max: u64) -> Self {
+        let cache = moka::future::Cache::builder()
+            .max_capacity(cache_bytes_max)
+            .weigher(|_, index: &Arc<FileIndex>| u32::try_from(index.memory_bytes()).unwrap_or(u32::MAX))
+            .build();
+        FileIndexes { store, root, streams, cache }
+    }
+
+    /// The index of `file`, from the cache or from its footer.
+    pub async fn get(&self, file: &DataFile) -> Result<Arc<FileIndex>, FilesError> {
+        if let Some(index) = self.cache.get(&file.path).await {
+            return Ok(index);
+        }
+        let index = Arc::new(self.load(file).await?);
+        self.cache.insert(file.path.clone(), index.clone()).await;
+        Ok(index)
+    }
+
+    /// A reader of the file's bytes.
+    pub fn reader(&self, file: &DataFile) -> ObjectReader {
+        ObjectReader::new(self.store.clone(), file.location(&self.root), file.bytes)
+    }
+
+    /// Bytes and entries of the cache, for metrics.
+    pub fn cache_stats(&self) -> (u64, u64) {
+        (self.cache.weighted_size(), self.cache.entry_count())
+    }
+
+    async fn load(&self, file: &DataFile) -> Result<FileIndex, FilesError> {
+        let options = ArrowReaderOptions::new()
+            .with_schema(FILE_SCHEMA.clone())
+            .with_page_index_policy(PageIndexPolicy::Optional);
+        let parquet = ArrowReaderMetadata::load_async(&mut self.reader(file), options)
+            .await
+            .map_err(|source| FilesError::Parquet { path: file.path.clone(), source })?;
+        let text = parquet
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .and_then(|entries| entries.iter().find(|entry| entry.key == FOOTER_KEY))
+            .and_then(|entry| entry.value.as_deref())
+            .ok_or_else(|| FilesError::NoStreamIndex { path: file.path.clone() })?;
+        let damaged = |reason: String| FilesError::BadStreamIndex { path: file.path.clone(), reason };
+        let stored = StoredStreams::decode(text).map_err(damaged)?;
+        let streams = self.streams.tenant(&file.tenant);
+        let mut runs = Vec::with_capacity(stored.labels.len());
+        let mut start = 0;
+        for (at, labels) in stored.labels.iter().enumerate() {
+            let rows = start..start + stored.rows[at] as usize;
+            start = rows.end;
+            runs.push(Run {
+                stream: streams.intern(labels).map_err(|e| damaged(e.to_string()))?,
+                rows,
+                ts_min: UnixNanos(stored.ts_min[at]),
+                ts_max: UnixNanos(stored.ts_max[at]),
+                line_bytes: stored.line_bytes[at],
+            });
+        }
+        if start as i64 != parquet.metadata().file_metadata().num_rows() {
+            return Err(damaged(format!("its runs have {start} rows in all, not those of the file")));
+        }
+        Ok(FileIndex { parquet, runs })
+    }
+}
+
+impl FileIndex {
+    fn memory_bytes(&self) -> usize {
+        self.parquet.metadata().memory_size() + self.runs.len() * size_of::<Run>()
+    }
+}

@@ -1,0 +1,24 @@
+//! History: Parquet files, the commit log that says which of them count, and their indexes.
+//!
+//! ```text
+//! rows of a sealed head ─sort─▶ write ─▶ tenant=…/date=…/part-….parquet ─▶ Table::commit
+//!                                              └─ footer: StreamIndex (runs of rows by stream)
+//! FileIndexes (cache of footers) ─▶ select (runs × time → rows to read) ─▶ read ─▶ row batches
+//! ```
+//!
+//! Invariants: rows of a file are sorted by (service_name, labels, ts_ns), so the rows of a stream are
+//! one run in time order; a file is read only if a commit names it; a file never changes.
+//! Errors: [`FilesError`].
+
+mod error;
+pub mod index;
+mod object_reader;
+pub mod read;
+pub mod select;
+mod stream_index;
+pub mod table;
+pub mod write;
+
+pub use error::FilesError;
+pub use index::{FileIndex, FileIndexes, Run};
+pub use table::DataFile;

@@ -1,0 +1,191 @@
+//! The single writer: a batch goes to the log, then to the head, then is acknowledged.
+//!
+//! ```text
+//! push ─▶ rows, hashes ─▶ Wal::append ═(group, fsync)═▶ Catalog::append ─▶ ack
+//!                                                            │ size or age
+//!                                      flush loop: seal ─▶ encode ─▶ put ─▶ Table::commit(txn = lsn) ─▶ Catalog::flushed
+//! ```
+//!
+//! Invariants: a record is in the head exactly when it is durable; a commit names the last record it
+//! holds, so that a restart replays what follows and nothing else.
+//! Errors: [`IngestError`]; nothing of a refused batch is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringViewArray, UInt32Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, UInt32Type};
+use tokio::sync::Notify;
+
+use crate::catalog::{Arrival, Catalog};
+use crate::head::row_hashes;
+use crate::ingest::flush_plan::FlushLimits;
+use crate::streams::TenantStreams;
+use crate::types::batch::LogBatch;
+use crate::types::ids::{Lsn, TenantId};
+use crate::types::rows::{metadata_entry_fields, row_batch};
+use crate::types::time::Clock;
+use crate::wal::{Wal, WalError};
+
+/// How long a push waits for a full head to be flushed before it is refused.
+const HEAD_ROOM_WAIT: Duration = Duration::from_secs(10);
+/// Sealed heads that may wait for their flush: with the open one, what bounds memory.
+const FLUSHING_HEADS_MAX: usize = 2;
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("the head is full and flushing is behind; retry later")]
+    HeadFull,
+    #[error("write-ahead log: {0}")]
+    Wal(#[from] WalError),
+    #[error("columns: {0}")]
+    Columns(#[from] arrow::error::ArrowError),
+    #[error("{0}")]
+    Batch(String),
+}
+
+/// Takes batches for all tenants. Share it behind an `Arc`.
+pub struct Shard {
+    wal: Wal<Arrival>,
+    catalog: Arc<Catalog>,
+    limits: FlushLimits,
+    /// Rung when the head may be due for a flush.
+    pub(super) flush_due: Arc<Notify>,
+    /// Rung when a flush made room.
+    pub(super) room: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What a WAL group does once durable: into the head, and a look at its size.
+pub fn apply_to(
+    catalog: Arc<Catalog>,
+    clock: Clock,
+    limits: FlushLimits,
+    flush_due: Arc<Notify>,
+) -> impl FnMut(Vec<(Lsn, Arrival)>) + Send + 'static {
+    move |group| {
+        catalog.append(group, clock.now());
+        if catalog.head_stats().bytes >= limits.bytes_max {
+            flush_due.notify_one();
+        }
+    }
+}
+
+impl Shard {
+    pub fn new(
+        wal: Wal<Arrival>,
+        catalog: Arc<Catalog>,
+        limits: FlushLimits,
+        flush_due: Arc<Notify>,
+    ) -> Self {
+        Shard { wal, catalog, limits, flush_due, room: Arc::new(Notify::new()) }
+    }
+
+    /// Makes a batch durable and visible.
+    ///
+    /// Cancellation: once the log has the batch it becomes visible even if the caller is gone.
+    pub async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), IngestError> {
+        self.wait_for_room().await?;
+        let streams = self.catalog.streams().tenant(tenant);
+        let tenant = tenant.clone();
+        let (payload, arrival) = tokio::task::spawn_blocking(move || prepare(&tenant, &batch, &streams))
+            .await
+            .map_err(|e| IngestError::Batch(format!("preparing the batch failed: {e}")))??;
+        self.wal.append(payload, arrival).await?;
+        Ok(())
+    }
+
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub fn wal(&self) -> &Wal<Arrival> {
+        &self.wal
+    }
+
+    pub fn limits(&self) -> &FlushLimits {
+        &self.limits
+    }
+
+    /// Ends the log: what was acknowledged is on disk.
+    pub fn close(&self) -> Result<(), IngestError> {
+        Ok(self.wal.close()?)
+    }
+
+    async fn wait_for_room(&self) -> Result<(), IngestError> {
+        let waiting = async {
+            loop {
+                let room = self.room.notified();
+                if !self.is_full() {
+                    return;
+                }
+                self.flush_due.notify_one();
+                room.await;
+            }
+        };
+        tokio::time::timeout(HEAD_ROOM_WAIT, waiting).await.map_err(|_| IngestError::HeadFull)
+    }
+
+    fn is_full(&self) -> bool {
+        let (flushing, _) = self.catalog.flushing();
+        flushing >= FLUSHING_HEADS_MAX && self.catalog.head_stats().bytes >= self.limits.bytes_max
+    }
+}
+
+/// A decoded batch as WAL payload and as rows for the head. CPU-bound.
+fn prepare(
+    tenant: &TenantId,
+    batch: &LogBatch,
+    streams: &TenantStreams,
+) -> Result<(bytes::Bytes, Arrival), IngestError> {
+    let mut payload = Vec::with_capacity(batch.memory_bytes() + 4096);
+    batch.encode(tenant, &mut payload).map_err(|e| IngestError::Batch(e.to_string()))?;
+    Ok((payload.into(), arrival_of(tenant, batch, streams)?))
+}
+
+/// A logged payload as rows for the head: replay.
+pub fn replay_payload(payload: &[u8], tenant_streams: impl Fn(&TenantId) -> Arc<TenantStreams>) -> Result<Arrival, IngestError> {
+    let (tenant, batch) = LogBatch::decode(payload).map_err(|e| IngestError::Batch(e.to_string()))?;
+    arrival_of(&tenant, &batch, &tenant_streams(&tenant))
+}
+
+fn arrival_of(tenant: &TenantId, batch: &LogBatch, streams: &TenantStreams) -> Result<Arrival, IngestError> {
+    let rows = rows_of(batch, streams)?;
+    let hashes = row_hashes(tenant, &rows, |stream| streams.get(crate::streams::StreamRef(stream)));
+    Ok(Arrival { tenant: tenant.clone(), rows, hashes })
+}
+
+/// The batch with its streams interned.
+fn rows_of(batch: &LogBatch, streams: &TenantStreams) -> Result<RecordBatch, IngestError> {
+    let columns = batch.record_batch();
+    let labels = columns.column(1).as_dictionary::<UInt32Type>();
+    let names = labels.values().as_string::<i32>();
+    let refs: Vec<u32> = names
+        .iter()
+        .map(|json| Ok(streams.intern(json.unwrap_or("{}")).map_err(|e| IngestError::Batch(e.to_string()))?.0))
+        .collect::<Result<_, IngestError>>()?;
+    let stream: UInt32Array = labels.keys().values().iter().map(|key| refs[*key as usize]).collect();
+    let level = cast(columns.column(2), &DataType::Utf8View)?.as_string_view().clone();
+    let line: StringViewArray = columns.column(3).as_string_view().clone();
+    let ts = columns.column(0).as_primitive::<Int64Type>().clone();
+    Ok(row_batch(ts, stream, level, line, with_row_fields(columns.column(4))?)?)
+}
+
+/// The same map under the field names of the row schema.
+fn with_row_fields(metadata: &ArrayRef) -> Result<MapArray, arrow::error::ArrowError> {
+    let map = metadata.as_map();
+    let entries = arrow::array::StructArray::try_new(
+        metadata_entry_fields(),
+        vec![map.keys().clone(), map.values().clone()],
+        None,
+    )?;
+    let field = Arc::new(Field::new("key_value", DataType::Struct(metadata_entry_fields()), false));
+    MapArray::try_new(field, map.offsets().clone(), entries, map.nulls().cloned(), false)
+}

@@ -1,0 +1,75 @@
+//! What a query asks and what it answers, before HTTP words are put on it.
+
+use crate::query::matrix::Series;
+use crate::types::ids::TenantId;
+use crate::types::labels::Labels;
+use crate::types::time::UnixNanos;
+
+/// A LogQL question.
+#[derive(Debug, Clone)]
+pub struct QueryRequest {
+    pub tenant: TenantId,
+    pub text: String,
+    pub kind: QueryKind,
+    /// Entries of a log query, over all its streams; positive.
+    pub limit: usize,
+    pub direction: Direction,
+    /// Labels of an entry are told apart by where they come from, and streams are keyed by stream labels alone.
+    pub categorize: bool,
+    /// Skips the results cache.
+    pub no_cache: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryKind {
+    /// Logs: `start ≤ ts < end`. Metrics: steps `start, start + step, … ≤ end`.
+    Range { start: UnixNanos, end: UnixNanos, step_ns: i64, interval_ns: i64 },
+    Instant { time: UnixNanos },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Backward,
+}
+
+#[derive(Debug, Clone)]
+pub enum QueryAnswer {
+    /// Streams sorted by labels; entries in the direction asked for.
+    Streams(Vec<StreamEntries>),
+    /// Series sorted by labels; points of a series: (ns of the step, value).
+    Matrix { steps: crate::query::matrix::Steps, series: Vec<Series> },
+    /// Samples at `time`, in order.
+    Vector { time: UnixNanos, samples: Vec<(Labels, f64)> },
+    Scalar { time: UnixNanos, value: f64 },
+}
+
+#[derive(Debug, Clone)]
+pub struct StreamEntries {
+    pub labels: Labels,
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub ts: UnixNanos,
+    pub line: String,
+    /// Empty unless `categorize` was asked for.
+    pub metadata: Labels,
+    /// Empty unless `categorize` was asked for.
+    pub parsed: Labels,
+}
+
+/// What a query cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueryStats {
+    /// Bytes of lines looked at.
+    pub bytes_processed: u64,
+    pub lines_processed: u64,
+    pub entries_returned: u64,
+    pub exec_seconds: f64,
+    pub files_read: u64,
+    pub row_groups_read: u64,
+    /// Row groups of read files that the time range, the streams or the limit made unnecessary.
+    pub row_groups_skipped: u64,
+}

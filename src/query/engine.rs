@@ -1,0 +1,404 @@
+//! The engine: parses, plans, runs on its own threads, and answers.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::catalog::Catalog;
+use crate::files::FileIndexes;
+use crate::logql;
+use crate::logql::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation};
+use crate::query::answer::{Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
+use crate::query::index::{self, IndexStats};
+use crate::query::matrix::{self, Evaluated, Matrix, Steps};
+use crate::query::operators::range::series_of;
+use crate::query::plan::{Planner, leaves};
+use crate::query::scan::ScanCounters;
+use crate::query::{QueryError, newest, sql};
+use crate::types::ids::TenantId;
+use crate::types::labels::Labels;
+use crate::types::time::{Clock, TimeRange, UnixNanos};
+
+/// Entries that an `interval` query may look at: it thins them out after they are in order.
+const INTERVAL_ENTRIES_MAX: usize = 1_000_000;
+
+/// What queries may take.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineLimits {
+    /// Memory of all queries together, bytes.
+    pub memory_bytes_max: usize,
+    /// Threads that run queries; also the partitions of one query.
+    pub threads: usize,
+    /// After this a query ends with 504.
+    pub timeout: Duration,
+    /// Series of an answer.
+    pub series_max: usize,
+}
+
+/// Answers questions about one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    catalog: Arc<Catalog>,
+    indexes: FileIndexes,
+    limits: EngineLimits,
+    clock: Clock,
+    /// Queries compute here, so that they never hold up a push.
+    threads: tokio::runtime::Handle,
+    environment: Arc<RuntimeEnv>,
+}
+
+impl Engine {
+    /// `threads` is the runtime that queries compute on.
+    ///
+    /// # Errors
+    /// When DataFusion cannot be set up.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        indexes: FileIndexes,
+        limits: EngineLimits,
+        clock: Clock,
+        threads: tokio::runtime::Handle,
+    ) -> Result<Self, QueryError> {
+        let consumers_shown = std::num::NonZeroUsize::new(3).expect("3 is not 0");
+        let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes_max), consumers_shown);
+        let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+        Ok(Engine { parts: Arc::new(Parts { catalog, indexes, limits, clock, threads, environment }) })
+    }
+
+    /// Runs LogQL. Dropping the future stops the work.
+    pub async fn query(&self, request: QueryRequest) -> Result<(QueryAnswer, QueryStats), QueryError> {
+        let engine = self.clone();
+        self.run(async move {
+            let started = engine.parts.clock.now();
+            let planner = engine.planner(&request.tenant);
+            let answer = match logql::parse(&request.text)? {
+                Expr::Log(log) => engine.log_query(&planner, &log, &request).await?,
+                Expr::Metric(metric) => engine.metric_query(&planner, &metric, &request).await?,
+            };
+            let mut stats = stats_of(&planner.counters);
+            stats.exec_seconds = (engine.parts.clock.now().0 - started.0) as f64 / 1e9;
+            stats.entries_returned = answer.entries() as u64;
+            Ok((answer, stats))
+        })
+        .await
+    }
+
+    /// The plan of a LogQL query as text.
+    pub async fn explain(&self, request: QueryRequest) -> Result<String, QueryError> {
+        let planner = self.planner(&request.tenant);
+        let mut text = String::new();
+        match logql::parse(&request.text)? {
+            Expr::Log(log) => {
+                let plan = planner.log_query(&log, log_range(&request)?, request.limit, request.direction).await?;
+                text.push_str(&displayable(&*plan).indent(true).to_string());
+            }
+            Expr::Metric(metric) => {
+                let steps = steps_of(&request.kind)?;
+                text.push_str(&format!("evaluate {} at {} steps over\n", logql::print(&Expr::Metric(metric.clone())), steps.count));
+                for leaf in leaves(&metric) {
+                    let plan = planner.range_query(&leaf, &steps).await?;
+                    text.push_str(&displayable(&*plan).indent(true).to_string());
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// Label names of the streams with rows in `range`, sorted.
+    pub async fn label_names(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<Vec<String>, QueryError> {
+        let streams = self.streams_in(tenant, range, &[matchers.to_vec()]).await?;
+        let mut names: Vec<String> = streams.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Values of one label, sorted.
+    pub async fn label_values(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<Vec<String>, QueryError> {
+        let streams = self.streams_in(tenant, range, &[matchers.to_vec()]).await?;
+        let mut values: Vec<String> = streams.iter().filter_map(|labels| labels.get(name).map(str::to_owned)).collect();
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
+    }
+
+    /// Streams that match any of the selectors, sorted; no selector means all.
+    pub async fn series(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        any_of: &[Vec<Matcher>],
+    ) -> Result<Vec<Labels>, QueryError> {
+        self.streams_in(tenant, range, any_of).await
+    }
+
+    /// Streams, runs, bytes and rows behind a selector.
+    pub async fn index_stats(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<IndexStats, QueryError> {
+        index::stats(&self.parts.catalog, &self.parts.indexes, tenant, range, matchers).await
+    }
+
+    /// Runs one read-only SQL statement over this tenant's views `logs` and `streams`.
+    pub async fn sql(&self, tenant: &TenantId, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let context = sql::context(self.planner(tenant), self.parts.environment.clone())?;
+        let text = text.to_owned();
+        self.run(async move { sql::run(&context, &text).await }).await
+    }
+
+    async fn streams_in(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        any_of: &[Vec<Matcher>],
+    ) -> Result<Vec<Labels>, QueryError> {
+        index::streams(&self.parts.catalog, &self.parts.indexes, tenant, range, any_of).await
+    }
+
+    /// Runs on the query threads, with the time limit; the work ends when the caller goes away.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let task = AbortOnDropHandle::new(self.parts.threads.spawn(work));
+        match tokio::time::timeout(self.parts.limits.timeout, task).await {
+            Err(_) => Err(QueryError::Timeout),
+            Ok(Err(stopped)) => Err(QueryError::Internal(format!("the query stopped: {stopped}"))),
+            Ok(Ok(answer)) => answer,
+        }
+    }
+
+    fn planner(&self, tenant: &TenantId) -> Planner {
+        Planner {
+            tenant: tenant.clone(),
+            catalog: self.parts.catalog.clone(),
+            indexes: self.parts.indexes.clone(),
+            partitions: self.parts.limits.threads,
+            counters: Arc::new(ScanCounters::default()),
+            now_ns: self.parts.clock.now().0,
+        }
+    }
+
+    async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
+        let context = TaskContext::default().with_runtime(self.parts.environment.clone());
+        Ok(collect(plan, Arc::new(context)).await?)
+    }
+
+    async fn log_query(
+        &self,
+        planner: &Planner,
+        log: &LogExpr,
+        request: &QueryRequest,
+    ) -> Result<QueryAnswer, QueryError> {
+        let mut range = log_range(request)?;
+        let interval_ns = match request.kind {
+            QueryKind::Range { interval_ns, .. } => interval_ns,
+            QueryKind::Instant { .. } => 0,
+        };
+        if log.stages.is_empty() && interval_ns == 0 {
+            range = newest::narrow(planner, log, range, request.limit, request.direction, &self.parts.environment).await?;
+        }
+        let limit = if interval_ns > 0 { INTERVAL_ENTRIES_MAX } else { request.limit };
+        let plan = planner.log_query(log, range, limit, request.direction).await?;
+        let mut entries = Vec::new();
+        for batch in self.execute(plan).await? {
+            read_entries(&batch, &mut entries)?;
+        }
+        if interval_ns > 0 {
+            thin_out(&mut entries, interval_ns, request.limit);
+        }
+        Ok(QueryAnswer::Streams(group(entries, request.categorize)))
+    }
+
+    async fn metric_query(
+        &self,
+        planner: &Planner,
+        metric: &MetricExpr,
+        request: &QueryRequest,
+    ) -> Result<QueryAnswer, QueryError> {
+        let steps = steps_of(&request.kind)?;
+        let mut matrices: HashMap<usize, Matrix> = HashMap::new();
+        for leaf in leaves(metric) {
+            let plan = planner.range_query(&leaf, &steps).await?;
+            let mut series = Vec::new();
+            for batch in self.execute(plan).await? {
+                series.extend(series_of(&batch).map_err(QueryError::Internal)?);
+            }
+            matrices.insert(address(leaf.range), Matrix { steps, series });
+        }
+        let evaluated = matrix::evaluate(
+            metric,
+            &mut |range| Ok(matrices.remove(&address(range)).expect("every leaf was run")),
+            &steps,
+        )?;
+        self.answer(evaluated, metric, steps, request)
+    }
+
+    fn answer(
+        &self,
+        evaluated: Evaluated,
+        metric: &MetricExpr,
+        steps: Steps,
+        request: &QueryRequest,
+    ) -> Result<QueryAnswer, QueryError> {
+        let time = UnixNanos(steps.start_ns);
+        match (evaluated, request.kind) {
+            (Evaluated::Scalar(value), QueryKind::Instant { .. }) => Ok(QueryAnswer::Scalar { time, value }),
+            (Evaluated::Scalar(value), QueryKind::Range { .. }) => {
+                Ok(QueryAnswer::Matrix { steps, series: vec![matrix::constant(value, &steps)] })
+            }
+            (Evaluated::Matrix(matrix), kind) => {
+                matrix::check_series_limit(matrix.series.len(), self.parts.limits.series_max)?;
+                match kind {
+                    QueryKind::Range { .. } => {
+                        Ok(QueryAnswer::Matrix { steps, series: matrix::sorted_series(matrix) })
+                    }
+                    QueryKind::Instant { .. } => {
+                        Ok(QueryAnswer::Vector { time, samples: matrix::sorted_samples(matrix, metric) })
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("limits", &self.parts.limits).finish_non_exhaustive()
+    }
+}
+
+/// A node of the tree, told apart from its equals by where it is.
+fn address(range: &RangeAggregation) -> usize {
+    std::ptr::from_ref(range).addr()
+}
+
+fn log_range(request: &QueryRequest) -> Result<TimeRange, QueryError> {
+    match request.kind {
+        QueryKind::Range { start, end, .. } => Ok(TimeRange::new(start, end)),
+        QueryKind::Instant { .. } => Err(QueryError::BadInput(
+            "log queries are not supported as an instant query type, please change your query to a range query type"
+                .to_owned(),
+        )),
+    }
+}
+
+fn steps_of(kind: &QueryKind) -> Result<Steps, QueryError> {
+    match *kind {
+        QueryKind::Instant { time } => Ok(Steps { start_ns: time.0, step_ns: 1, count: 1 }),
+        QueryKind::Range { start, end, step_ns, .. } if step_ns > 0 => {
+            let count = (end.0.saturating_sub(start.0) / step_ns).max(0) as usize + 1;
+            Ok(Steps { start_ns: start.0, step_ns, count })
+        }
+        QueryKind::Range { .. } => Err(QueryError::BadInput(
+            "zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned(),
+        )),
+    }
+}
+
+fn stats_of(counters: &ScanCounters) -> QueryStats {
+    QueryStats {
+        bytes_processed: counters.bytes.load(Ordering::Relaxed),
+        lines_processed: counters.lines.load(Ordering::Relaxed),
+        files_read: counters.files.load(Ordering::Relaxed),
+        row_groups_read: counters.row_groups_read.load(Ordering::Relaxed),
+        row_groups_skipped: counters.row_groups_skipped.load(Ordering::Relaxed),
+        ..QueryStats::default()
+    }
+}
+
+/// An entry with its labels apart.
+struct Categorized {
+    stream: Labels,
+    entry: Entry,
+}
+
+fn read_entries(batch: &RecordBatch, entries: &mut Vec<Categorized>) -> Result<(), QueryError> {
+    let ts = batch.column(0).as_primitive::<Int64Type>();
+    let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row);
+    let labels = |column: usize, row: usize| {
+        Labels::from_json(text(column, row)).map_err(|e| QueryError::Internal(e.to_string()))
+    };
+    for row in 0..batch.num_rows() {
+        let entry = Entry {
+            ts: UnixNanos(ts.value(row)),
+            line: text(1, row).to_owned(),
+            metadata: labels(3, row)?,
+            parsed: labels(4, row)?,
+        };
+        entries.push(Categorized { stream: labels(2, row)?, entry });
+    }
+    Ok(())
+}
+
+/// Keeps entries at least `interval_ns` apart, at most `limit`.
+///
+/// Source: Loki steps through the merged entries, over all streams, and keeps those an interval beyond the last kept.
+fn thin_out(entries: &mut Vec<Categorized>, interval_ns: i64, limit: usize) {
+    let mut last: Option<UnixNanos> = None;
+    entries.retain(|found| {
+        let keep = last.is_none_or(|last| found.entry.ts.0.abs_diff(last.0) >= interval_ns.unsigned_abs());
+        if keep {
+            last = Some(found.entry.ts);
+        }
+        keep
+    });
+    entries.truncate(limit);
+}
+
+/// Entries by stream, streams sorted, entries in the order they came.
+fn group(entries: Vec<Categorized>, categorize: bool) -> Vec<StreamEntries> {
+    let mut streams: std::collections::BTreeMap<Labels, Vec<Entry>> = std::collections::BTreeMap::new();
+    for Categorized { stream, mut entry } in entries {
+        let labels = if categorize {
+            stream
+        } else {
+            let (metadata, parsed) = (std::mem::take(&mut entry.metadata), std::mem::take(&mut entry.parsed));
+            let all = stream.iter().chain(metadata.iter()).chain(parsed.iter());
+            Labels::from_pairs_with_empty(all)
+        };
+        streams.entry(labels).or_default().push(entry);
+    }
+    streams.into_iter().map(|(labels, entries)| StreamEntries { labels, entries }).collect()
+}
+
+impl QueryAnswer {
+    /// Entries or samples in all.
+    pub fn entries(&self) -> usize {
+        match self {
+            QueryAnswer::Streams(streams) => streams.iter().map(|stream| stream.entries.len()).sum(),
+            QueryAnswer::Matrix { series, .. } => series.len(),
+            QueryAnswer::Vector { samples, .. } => samples.len(),
+            QueryAnswer::Scalar { .. } => 1,
+        }
+    }
+}
+

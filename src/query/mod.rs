@@ -1,0 +1,29 @@
+//! Questions and answers: LogQL and SQL over the rows of the head and of the files.
+//!
+//! ```text
+//! LogQL ─▶ logql::parse ─▶ plan ─▶ ScanExec (head ∪ files) ─▶ row pipeline ─▶ entries ─▶ streams
+//!                                                                 └─▶ panes ─▶ matrix ─▶ vector operations
+//! SQL ───▶ DataFusion ───▶ views `logs`, `streams` over the same ScanExec
+//! ```
+//!
+//! Invariant: a scan works on one snapshot, in which each acknowledged row is either in the head
+//! or in a committed file, never in both.
+//! Errors: [`QueryError`]; its kind tells the caller what to do.
+
+pub mod answer;
+pub mod engine;
+pub mod error;
+pub mod index;
+pub mod matchers;
+pub mod matrix;
+mod newest;
+pub mod operators;
+pub mod panes;
+pub mod plan;
+pub mod row;
+pub mod scan;
+pub mod sql;
+
+pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
+pub use engine::{Engine, EngineLimits};
+pub use error::QueryError;

@@ -1,0 +1,6 @@
+//! Operators over scanned rows, as DataFusion execution plans: node, state and stream beside each other.
+
+pub mod entries;
+pub mod range;
+pub mod rows;
+pub mod series;

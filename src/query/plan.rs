@@ -1,0 +1,186 @@
+//! From a syntax tree to execution plans: which rows to scan, and what to make of them.
+//!
+//! ```text
+//! log query     EntriesExec ◀─ ScanExec(newest first, bounded)
+//! metric query  one RangeExec ◀─ ScanExec for each range aggregation; what is above them is matrix::evaluate
+//! ```
+//!
+//! `sum by (…)` over a count, a rate or a sum is grouped in the range aggregation already: the series of the
+//! answer are made, not those that the sum would throw away.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::catalog::Catalog;
+use crate::files::FileIndexes;
+use crate::logql::ast::{Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
+use crate::query::matchers::Selector;
+use crate::query::matrix::Steps;
+use crate::query::operators::entries::EntriesExec;
+use crate::query::operators::range::{RangeExec, RangeSpec};
+use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
+use crate::query::panes::Windows;
+use crate::query::row::{Output, RowPipeline};
+use crate::query::scan::{ScanCounters, ScanExec, ScanRequest, TimeBound, load_indexes, units_of};
+use crate::query::{Direction, QueryError};
+use crate::streams::TenantStreams;
+use crate::types::ids::TenantId;
+use crate::types::rows::RowProjection;
+use crate::types::time::{TimeRange, UnixNanos};
+
+/// What plans are made with, for one query.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    pub tenant: TenantId,
+    pub catalog: Arc<Catalog>,
+    pub indexes: FileIndexes,
+    pub partitions: usize,
+    pub counters: Arc<ScanCounters>,
+    pub now_ns: i64,
+}
+
+/// A range aggregation of a query, and the grouping that may be applied to its rows at once.
+#[derive(Debug, Clone)]
+pub struct Leaf<'a> {
+    pub range: &'a RangeAggregation,
+    pub grouping: Option<Grouping>,
+}
+
+/// The range aggregations of a metric query, left to right.
+pub fn leaves(expr: &MetricExpr) -> Vec<Leaf<'_>> {
+    let mut found = Vec::new();
+    collect(expr, None, &mut found);
+    found
+}
+
+fn collect<'a>(expr: &'a MetricExpr, outer: Option<Grouping>, found: &mut Vec<Leaf<'a>>) {
+    match expr {
+        MetricExpr::Range(range) => {
+            let grouping = if range.grouping.is_some() { range.grouping.clone() } else { outer };
+            found.push(Leaf { range, grouping });
+        }
+        MetricExpr::Vector(aggregation) => {
+            let pushed = match (&*aggregation.inner, aggregation.op) {
+                (MetricExpr::Range(range), VectorOp::Sum) if sums_of_parts(range) => {
+                    Some(aggregation.grouping.clone().unwrap_or(Grouping { without: false, labels: Vec::new() }))
+                }
+                _ => None,
+            };
+            collect(&aggregation.inner, pushed, found);
+        }
+        MetricExpr::Binary(binary) => {
+            collect(&binary.left, None, found);
+            collect(&binary.right, None, found);
+        }
+        MetricExpr::LabelReplace { inner, .. } => collect(inner, None, found),
+        MetricExpr::Number(_) | MetricExpr::VectorLiteral(_) => {}
+    }
+}
+
+/// Whether the sum over series equals the aggregation over all their rows together.
+fn sums_of_parts(range: &RangeAggregation) -> bool {
+    range.grouping.is_none()
+        && matches!(
+            range.op,
+            RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
+        )
+}
+
+impl Planner {
+    /// The entries of a log query.
+    pub async fn log_query(
+        &self,
+        log: &LogExpr,
+        range: TimeRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let program = self.program(&log.stages, Output::Log)?;
+        let bound = Arc::new(TimeBound::new(direction));
+        let scan = self
+            .scan(log, range, RowProjection::ALL, Some(direction), Some(bound.clone()))
+            .await?;
+        Ok(Arc::new(EntriesExec::new(scan, program, limit, direction, Some(bound))))
+    }
+
+    /// The times alone of the rows that a selector chooses.
+    pub async fn times(
+        &self,
+        log: &LogExpr,
+        range: TimeRange,
+        direction: Direction,
+        bound: Arc<TimeBound>,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        self.scan(log, range, RowProjection::default(), Some(direction), Some(bound)).await
+    }
+
+    /// All rows that a selector chooses, in no order.
+    pub async fn rows(
+        &self,
+        log: &LogExpr,
+        range: TimeRange,
+        projection: RowProjection,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        self.scan(log, range, projection, None, None).await
+    }
+
+    /// The tenant's streams.
+    pub fn streams(&self) -> Arc<TenantStreams> {
+        self.catalog.streams().tenant(&self.tenant)
+    }
+
+    /// The series of one range aggregation over the steps of the query.
+    pub async fn range_query(&self, leaf: &Leaf<'_>, steps: &Steps) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let range = leaf.range;
+        let program = self.program(&range.log.stages, Output::Metric { grouping: leaf.grouping.as_ref() })?;
+        let unwrapped = range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }));
+        let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
+        let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
+        let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
+        let projection = RowProjection {
+            level: !by_stream_alone,
+            line: bytes || !range.log.stages.is_empty(),
+            metadata: true,
+        };
+        let scan = self.scan(&range.log, scanned_range(&windows), projection, None, None).await?;
+        let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, by_stream_alone };
+        Ok(Arc::new(RangeExec::new(scan, program, spec)))
+    }
+
+    fn program(&self, stages: &[Stage], output: Output<'_>) -> Result<RowProgram, QueryError> {
+        let pipeline = RowPipeline::compile(stages, output).map_err(|e| QueryError::BadInput(e.to_string()))?;
+        let streams = self.catalog.streams().tenant(&self.tenant);
+        Ok(RowProgram { pipeline: Arc::new(pipeline), streams, now_ns: self.now_ns })
+    }
+
+    async fn scan(
+        &self,
+        log: &LogExpr,
+        range: TimeRange,
+        projection: RowProjection,
+        direction: Option<Direction>,
+        bound: Option<Arc<TimeBound>>,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let selector = Selector::compile(&log.matchers)?;
+        let snapshot = self.catalog.snapshot(&self.tenant, range);
+        let indexes = load_indexes(&snapshot, &self.indexes).await?;
+        let streams = Arc::new(selector.choose(&self.catalog.streams().tenant(&self.tenant)));
+        let request = ScanRequest { range, streams, projection, direction, bound };
+        let units = units_of(&snapshot, &indexes, &request, &self.counters);
+        Ok(Arc::new(ScanExec::new(request, units, self.partitions, self.indexes.clone(), self.counters.clone())))
+    }
+}
+
+fn never_reads_level(grouping: &Grouping) -> bool {
+    !grouping.without && !grouping.labels.iter().any(|label| label == DETECTED_LEVEL)
+}
+
+/// Every time that is in some window: windows are open at the start and closed at the end.
+fn scanned_range(windows: &Windows) -> TimeRange {
+    let steps = windows.steps;
+    let last_step = steps.start_ns.saturating_add(steps.step_ns.saturating_mul(steps.count.saturating_sub(1) as i64));
+    let start = steps.start_ns.saturating_sub(windows.offset_ns).saturating_sub(windows.range_ns).saturating_add(1);
+    let end = last_step.saturating_sub(windows.offset_ns).saturating_add(1);
+    TimeRange::new(UnixNanos(start), UnixNanos(end))
+}

@@ -1,0 +1,47 @@
+//! The log pipeline, row by row: compiled once, run without allocating.
+//!
+//! ```text
+//! stages ─▶ RowPipeline ─┐
+//! stream ─▶ StreamBase ──┼─▶ RowState::run(metadata, time, line) ─▶ Row: line, labels by origin, value
+//! row ───────────────────┘
+//! ```
+//!
+//! Reading order: [`compile`] (stages to steps), [`builder`] (the labels of a row), [`hints`] (what parsers leave
+//! out), then one file a stage.
+//!
+//! Semantics are Loki's, its quirks included where answers show them: `_extracted` names, which of two equal keys
+//! wins, error labels and their words, early refusal while parsing, anchors of label filters that get lost.
+//!
+//! Invariants: a pipeline is immutable and shared by threads; a [`RowState`] belongs to one thread and forgets
+//! everything between rows. No input makes it panic.
+//! Errors: [`CompileError`] before any row runs; afterwards only the labels `__error__` and `__error_details__`.
+
+mod builder;
+mod compile;
+mod decolorize;
+mod drop_keep;
+mod format;
+mod hints;
+mod ip;
+mod json;
+mod json_fields;
+mod json_scan;
+mod label_filter;
+mod line_filter;
+mod logfmt;
+mod pattern;
+mod regexp;
+mod run;
+mod simplify;
+mod text_test;
+mod units;
+mod unpack;
+mod unwrap;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::{Category, StreamBase};
+pub use compile::{CompileError, Output, RowPipeline};
+pub use line_filter::LineTest;
+pub use run::{Row, RowState};

@@ -1,0 +1,360 @@
+//! The scan: rows of chosen streams in a time range, from the head and from files, each exactly once.
+//!
+//! ```text
+//! Snapshot ─ indexes ─▶ units (head part | row group, rows chosen) ─ dealt to partitions ─▶ batches of rows
+//! ```
+//!
+//! Units are ordered by time in the direction of the query, and a [`TimeBound`] that the consumer
+//! tightens makes later units and rows fall away: `limit 100` backward reads the newest row groups alone.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use crate::catalog::Snapshot;
+use crate::files::read::read;
+use crate::files::select::{Selected, select};
+use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
+use crate::head::HeadPart;
+use crate::query::Direction;
+use crate::query::matchers::StreamSet;
+use crate::types::rows::{LINE, RowProjection};
+use crate::types::time::{TimeRange, UnixNanos};
+
+/// Rows of one batch: small enough to stay in the cache, large enough to amortise a call.
+const BATCH_ROWS: usize = 8_192;
+/// Rows of the head in one unit, so that all partitions share a large head.
+const HEAD_UNIT_ROWS: usize = 65_536;
+
+/// A part of the scan that one partition reads.
+#[derive(Debug, Clone)]
+pub enum ScanUnit {
+    Head(Arc<HeadPart>),
+    RowGroup { file: Arc<DataFile>, index: Arc<FileIndex>, selected: Selected },
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    pub range: TimeRange,
+    pub streams: Arc<StreamSet>,
+    pub projection: RowProjection,
+    /// Order of the units by time; `None` when it does not matter.
+    pub direction: Option<Direction>,
+    /// Times beyond which rows are of no use any more.
+    pub bound: Option<Arc<TimeBound>>,
+}
+
+/// A moving end of the useful time range, tightened by whoever keeps the best `limit` entries.
+#[derive(Debug)]
+pub struct TimeBound {
+    direction: Direction,
+    nanos: AtomicI64,
+}
+
+/// Counters of one query, shared by its scans.
+#[derive(Debug, Default)]
+pub struct ScanCounters {
+    pub lines: AtomicU64,
+    pub bytes: AtomicU64,
+    pub files: AtomicU64,
+    pub row_groups_read: AtomicU64,
+    pub row_groups_skipped: AtomicU64,
+}
+
+/// The leaf of every plan.
+#[derive(Debug)]
+pub struct ScanExec {
+    request: ScanRequest,
+    units: Vec<Vec<ScanUnit>>,
+    indexes: FileIndexes,
+    counters: Arc<ScanCounters>,
+    properties: Arc<PlanProperties>,
+}
+
+impl TimeBound {
+    pub fn new(direction: Direction) -> Self {
+        let nanos = match direction {
+            Direction::Forward => i64::MAX,
+            Direction::Backward => i64::MIN,
+        };
+        TimeBound { direction, nanos: AtomicI64::new(nanos) }
+    }
+
+    /// Rows strictly beyond `at` are of no use from now on; ties at `at` still are.
+    pub fn tighten(&self, at: i64) {
+        match self.direction {
+            Direction::Forward => self.nanos.fetch_min(at, Ordering::Relaxed),
+            Direction::Backward => self.nanos.fetch_max(at, Ordering::Relaxed),
+        };
+    }
+
+    fn excludes_all(&self, min: UnixNanos, max: UnixNanos) -> bool {
+        let at = self.nanos.load(Ordering::Relaxed);
+        match self.direction {
+            Direction::Forward => min.0 > at,
+            Direction::Backward => max.0 < at,
+        }
+    }
+
+    fn narrow(&self, range: TimeRange) -> TimeRange {
+        let at = self.nanos.load(Ordering::Relaxed);
+        match self.direction {
+            Direction::Forward => TimeRange { end: range.end.min(UnixNanos(at.saturating_add(1))), ..range },
+            Direction::Backward => TimeRange { start: range.start.max(UnixNanos(at)), ..range },
+        }
+    }
+}
+
+impl ScanUnit {
+    fn bounds(&self) -> (UnixNanos, UnixNanos) {
+        match self {
+            ScanUnit::Head(part) => part.bounds(),
+            ScanUnit::RowGroup { selected, .. } => (selected.ts_min, selected.ts_max),
+        }
+    }
+}
+
+/// Indexes of all files of a snapshot, in their order.
+pub async fn load_indexes(snapshot: &Snapshot, indexes: &FileIndexes) -> Result<Vec<Arc<FileIndex>>, FilesError> {
+    stream::iter(snapshot.files.iter().cloned())
+        .map(|file| async move { indexes.get(&file).await })
+        .buffered(16)
+        .try_collect()
+        .await
+}
+
+/// The units that can hold rows of the request. `indexes` are those of the snapshot's files, in their order.
+pub fn units_of(
+    snapshot: &Snapshot,
+    indexes: &[Arc<FileIndex>],
+    request: &ScanRequest,
+    counters: &ScanCounters,
+) -> Vec<ScanUnit> {
+    let mut units = Vec::new();
+    for part in &snapshot.parts {
+        if part.streams().iter().any(|stream| request.streams.contains(*stream)) {
+            units.push(ScanUnit::Head(part.clone()));
+        }
+    }
+    for (file, index) in snapshot.files.iter().zip(indexes) {
+        let groups = index.parquet.metadata().num_row_groups();
+        let selected = select(index, |stream| request.streams.contains(stream), request.range);
+        counters.row_groups_skipped.fetch_add((groups - selected.len()) as u64, Ordering::Relaxed);
+        if !selected.is_empty() {
+            counters.files.fetch_add(1, Ordering::Relaxed);
+        }
+        units.extend(selected.into_iter().map(|selected| ScanUnit::RowGroup {
+            file: file.clone(),
+            index: index.clone(),
+            selected,
+        }));
+    }
+    match request.direction {
+        Some(Direction::Backward) => units.sort_by_key(|unit| std::cmp::Reverse(unit.bounds().1)),
+        Some(Direction::Forward) => units.sort_by_key(|unit| unit.bounds().0),
+        None => {}
+    }
+    units
+}
+
+impl ScanExec {
+    /// Deals `units` to `partitions` in turn, keeping their order.
+    pub fn new(
+        request: ScanRequest,
+        units: Vec<ScanUnit>,
+        partitions: usize,
+        indexes: FileIndexes,
+        counters: Arc<ScanCounters>,
+    ) -> Self {
+        let partitions = partitions.clamp(1, units.len().max(1));
+        let mut dealt: Vec<Vec<ScanUnit>> = vec![Vec::new(); partitions];
+        for (at, unit) in units.into_iter().enumerate() {
+            dealt[at % partitions].push(unit);
+        }
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(request.projection.schema()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        ScanExec { request, units: dealt, indexes, counters, properties }
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = self.units.iter().flatten();
+        let head = units.clone().filter(|unit| matches!(unit, ScanUnit::Head(_))).count();
+        let groups = units.clone().count() - head;
+        let rows: usize = units
+            .map(|unit| match unit {
+                ScanUnit::Head(part) => part.rows().num_rows(),
+                ScanUnit::RowGroup { selected, .. } => selected.rows(),
+            })
+            .sum();
+        write!(
+            f,
+            "ScanExec: range=[{}, {}), streams={}, head_parts={head}, row_groups={groups}, row_groups_skipped={}, rows<={rows}",
+            self.request.range.start.0,
+            self.request.range.end.0,
+            self.request.streams.as_flags().iter().filter(|chosen| **chosen).count(),
+            self.counters.row_groups_skipped.load(Ordering::Relaxed),
+        )?;
+        let columns: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
+        write!(f, ", columns=[{}]", columns.join(", "))?;
+        match self.request.direction {
+            Some(direction) => write!(f, ", newest_first={}", direction == Direction::Backward),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.request.projection.schema()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let reading = UnitReader {
+            request: self.request.clone(),
+            indexes: self.indexes.clone(),
+            counters: self.counters.clone(),
+        };
+        let units = self.units[partition].clone();
+        let batches = stream::iter(units).flat_map(move |unit| reading.clone().read(unit));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+}
+
+/// What every unit of a partition needs while it is read.
+#[derive(Debug, Clone)]
+struct UnitReader {
+    request: ScanRequest,
+    indexes: FileIndexes,
+    counters: Arc<ScanCounters>,
+}
+
+impl UnitReader {
+    /// Rows of one unit. Whether it is still of use is decided when it is first polled.
+    fn read(self, unit: ScanUnit) -> BoxStream<'static, DfResult<RecordBatch>> {
+        stream::once(async move {
+            let (min, max) = unit.bounds();
+            if self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max)) {
+                if matches!(unit, ScanUnit::RowGroup { .. }) {
+                    self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(stream::empty().boxed());
+            }
+            match unit {
+                ScanUnit::Head(part) => Ok(self.read_head(&part)),
+                ScanUnit::RowGroup { file, index, selected } => self.read_row_group(&file, &index, &selected),
+            }
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    fn read_head(self, part: &HeadPart) -> BoxStream<'static, DfResult<RecordBatch>> {
+        let rows = project_head(part.rows(), self.request.projection);
+        let starts: Vec<usize> = (0..rows.num_rows()).step_by(HEAD_UNIT_ROWS).collect();
+        let slices = starts.into_iter().map(move |start| {
+            let length = HEAD_UNIT_ROWS.min(rows.num_rows() - start);
+            self.keep_useful(&rows.slice(start, length), true)
+        });
+        stream::iter(slices).boxed()
+    }
+
+    fn read_row_group(
+        self,
+        file: &DataFile,
+        index: &FileIndex,
+        selected: &Selected,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
+        let reader = self.indexes.reader(file);
+        let batches = read(file.path.clone(), reader, index, selected, self.request.projection, BATCH_ROWS)
+            .map_err(external)?;
+        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, false)).boxed())
+    }
+
+    /// Rows inside the range as it stands now and, for the head, of wanted streams.
+    fn keep_useful(&self, batch: &RecordBatch, check_streams: bool) -> DfResult<RecordBatch> {
+        let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
+        let ts = batch.column(0).as_primitive::<Int64Type>().values();
+        let streams = batch.column(1).as_primitive::<UInt32Type>().values();
+        let flags = self.request.streams.as_flags();
+        let (start, end) = (range.start.0, range.end.0);
+        let in_time = BooleanBuffer::collect_bool(ts.len(), |row| (start <= ts[row]) & (ts[row] < end));
+        let keep = if check_streams {
+            let wanted = |row: usize| flags.get(streams[row] as usize).copied().unwrap_or(false);
+            &in_time & &BooleanBuffer::collect_bool(ts.len(), wanted)
+        } else {
+            in_time
+        };
+        let kept_rows = keep.count_set_bits();
+        let kept = if kept_rows == batch.num_rows() {
+            batch.clone()
+        } else {
+            filter_record_batch(batch, &BooleanArray::new(keep, None))?
+        };
+        self.counters.lines.fetch_add(kept_rows as u64, Ordering::Relaxed);
+        if let Some(lines) = kept.column_by_name(LINE) {
+            let bytes: u64 = lines.as_string_view().lengths().map(u64::from).sum();
+            self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(kept)
+    }
+}
+
+fn project_head(rows: &RecordBatch, projection: RowProjection) -> RecordBatch {
+    let schema = projection.schema();
+    let columns: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .map(|field| rows.column_by_name(field.name()).expect("a head part has every row column").clone())
+        .collect();
+    RecordBatch::try_new(schema, columns).expect("columns of one batch are of one length")
+}
+
+/// An error of files inside DataFusion.
+pub fn external(error: FilesError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,128 @@
+//! Streams, interned: each distinct label set of a tenant has one small number while the process lives.
+//!
+//! ```text
+//! labels JSON ──intern──▶ StreamRef(u32) ──get──▶ Stream { id, labels, json }
+//! ```
+//!
+//! Invariant: a `StreamRef` never changes its meaning; refs of one tenant are dense from 0.
+//! Two label sets never share a ref, whatever their hashes do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::types::ids::TenantId;
+use crate::types::labels::Labels;
+
+/// A stream of one tenant within this process; not stable across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamRef(pub u32);
+
+/// What is known of a stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Hash of `json`: the `stream_id` column of files, the same in every process.
+    pub id: u64,
+    pub labels: Labels,
+    /// [`Labels::to_json`]: the `labels` column of files.
+    pub json: Arc<str>,
+}
+
+/// All streams of one tenant that this process has met.
+#[derive(Debug, Default)]
+pub struct TenantStreams {
+    inner: RwLock<Interned>,
+}
+
+#[derive(Debug, Default)]
+struct Interned {
+    by_json: HashMap<Arc<str>, StreamRef>,
+    list: Vec<Arc<Stream>>,
+}
+
+/// Why a text is no stream.
+#[derive(Debug, thiserror::Error)]
+#[error("stored stream labels are not a JSON object of strings: {text}")]
+pub struct BadStreamJson {
+    pub text: String,
+    #[source]
+    pub source: serde_json::Error,
+}
+
+impl TenantStreams {
+    /// The ref of the stream with these labels, new if need be.
+    pub fn intern(&self, json: &str) -> Result<StreamRef, BadStreamJson> {
+        if let Some(known) = self.inner.read().by_json.get(json) {
+            return Ok(*known);
+        }
+        let labels = Labels::from_json(json).map_err(|source| BadStreamJson {
+            text: json.to_owned(),
+            source,
+        })?;
+        let mut inner = self.inner.write();
+        if let Some(known) = inner.by_json.get(json) {
+            return Ok(*known);
+        }
+        let stream_ref = StreamRef(u32::try_from(inner.list.len()).expect("fewer than 2^32 streams fit in memory"));
+        let json: Arc<str> = Arc::from(json);
+        inner.list.push(Arc::new(Stream {
+            id: xxhash_rust::xxh3::xxh3_64(json.as_bytes()),
+            labels,
+            json: json.clone(),
+        }));
+        inner.by_json.insert(json, stream_ref);
+        Ok(stream_ref)
+    }
+
+    /// The stream behind a ref of this tenant.
+    pub fn get(&self, stream: StreamRef) -> Arc<Stream> {
+        self.inner.read().list[stream.0 as usize].clone()
+    }
+
+    /// All streams known now, by ref.
+    pub fn all(&self) -> Vec<Arc<Stream>> {
+        self.inner.read().list.clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner.read().list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The streams of every tenant.
+#[derive(Debug, Default)]
+pub struct Streams {
+    tenants: RwLock<HashMap<TenantId, Arc<TenantStreams>>>,
+}
+
+impl Streams {
+    pub fn tenant(&self, tenant: &TenantId) -> Arc<TenantStreams> {
+        if let Some(streams) = self.tenants.read().get(tenant) {
+            return streams.clone();
+        }
+        self.tenants.write().entry(tenant.clone()).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_keeps_its_ref_and_tenants_do_not_share() {
+        let streams = Streams::default();
+        let a = streams.tenant(&TenantId::parse("a").expect("valid"));
+        let b = streams.tenant(&TenantId::parse("b").expect("valid"));
+        assert_eq!(a.intern(r#"{"x":"1"}"#).expect("valid"), StreamRef(0));
+        assert_eq!(a.intern(r#"{"x":"2"}"#).expect("valid"), StreamRef(1));
+        assert_eq!(a.intern(r#"{"x":"1"}"#).expect("valid"), StreamRef(0));
+        assert!(b.is_empty());
+        assert_eq!(a.get(StreamRef(1)).labels.get("x"), Some("2"));
+        assert!(a.intern("[]").is_err());
+    }
+}

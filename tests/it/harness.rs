@@ -1,0 +1,192 @@
+//! Starts the real binary, speaks HTTP to it, and kills it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a server may take to say where it listens.
+const START_WAIT: Duration = Duration::from_secs(30);
+
+/// A running server; dropped means killed.
+pub struct Server {
+    child: Child,
+    pub url: String,
+    pub data: PathBuf,
+    /// What it printed before it was ready.
+    pub banner: Vec<String>,
+}
+
+/// A status and a body.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {}", self.text()))
+    }
+}
+
+/// Path of a file in the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+impl Server {
+    /// Starts on a free port with the given configuration file and data directory.
+    pub fn start(data: &Path, config: Option<&Path>, arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.arg("serve").arg("--data").arg(data).arg("--http-port").arg("0").args(arguments);
+        if let Some(config) = config {
+            command.arg("--config").arg(config);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let stdout = child.stdout.take().expect("piped");
+        let stderr = child.stderr.take().expect("piped");
+        let (said, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if said.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let log = data.with_extension("log");
+        std::thread::spawn(move || {
+            let mut file = std::fs::File::create(log).expect("a log file beside the data");
+            std::io::copy(&mut BufReader::new(stderr), &mut file)
+        });
+        let started = Instant::now();
+        let mut banner = Vec::new();
+        let url = loop {
+            match lines.recv_timeout(START_WAIT.saturating_sub(started.elapsed())) {
+                Ok(line) => {
+                    let url = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
+                    banner.push(line);
+                    if let Some(url) = url {
+                        break url.trim_end_matches('/').to_owned();
+                    }
+                }
+                Err(_) => panic!("the server did not say where it listens; it said {banner:?}"),
+            }
+        };
+        let server = Server { child, url, data: data.to_owned(), banner };
+        server.wait_ready();
+        server
+    }
+
+    fn wait_ready(&self) {
+        let started = Instant::now();
+        while started.elapsed() < START_WAIT {
+            if self.get("/ready", &[]).status == 200 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not ready after {START_WAIT:?}");
+    }
+
+    pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Reply {
+        self.get_with(path, params, &[])
+    }
+
+    pub fn get_with(&self, path: &str, params: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+        let mut request = agent().get(format!("{}{path}", self.url));
+        for (name, value) in params {
+            request = request.query(*name, *value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        reply(request.call())
+    }
+
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let mut request = agent().post(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        reply(request.send(body))
+    }
+
+    /// Pushes JSON; anything but 204 fails the test.
+    pub fn push(&self, body: &Value) {
+        let answer = self.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    pub fn flush(&self) {
+        let answer = self.post("/flush", &[], b"");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    /// The one number of an instant query such as `sum(count_over_time(…))`; 0 when the vector is empty.
+    pub fn number(&self, query: &str, time_s: i64) -> f64 {
+        let answer = self.get("/loki/api/v1/query", &[("query", query), ("time", &time_s.to_string())]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let body = answer.json();
+        let value = body["data"]["result"].get(0).map(|sample| sample["value"][1].clone());
+        value.map_or(0.0, |value| value.as_str().expect("a sample value is a string").parse().expect("a number"))
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM, and the wait for a clean end.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        let ended = self.child.wait().expect("it ends");
+        assert!(ended.success(), "SIGTERM ended with {ended}");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .build()
+        .into()
+}
+
+fn reply(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Reply {
+    match answer {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            let headers = response
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect();
+            let mut body = Vec::new();
+            let _ = response.into_body().into_reader().read_to_end(&mut body);
+            Reply { status, body, headers }
+        }
+        Err(error) => Reply { status: 0, body: error.to_string().into_bytes(), headers: BTreeMap::new() },
+    }
+}
