@@ -2,6 +2,7 @@
 //!
 //! Invariant: a test starts its own server on a free port and a directory of its own, and ends it.
 
+mod clients;
 mod golden;
 mod harness;
 mod kill;

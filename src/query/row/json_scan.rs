@@ -290,7 +290,9 @@ mod tests {
 
     #[test]
     fn values() {
-        let check = |text: &str| value_at(text.as_bytes(), 0).map(|value| (value.kind, &text[value.start..value.end]));
+        fn check(text: &str) -> Result<(Kind, &str), ScanError> {
+            value_at(text.as_bytes(), 0).map(|value| (value.kind, &text[value.start..value.end]))
+        }
         assert_eq!(check(" 12.5e3,"), Ok((Kind::Number, "12.5e3")));
         assert_eq!(check("-x}"), Ok((Kind::Number, "-x")));
         assert_eq!(check("true "), Ok((Kind::Boolean, "true")));

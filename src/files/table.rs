@@ -1,0 +1,271 @@
+//! The table's commit log: which files count, and how far each writer has come.
+//!
+//! ```text
+//! commit(add, remove, txns) ─▶ _delta_log/00…42.json      put if absent: the name is the lock
+//!                                      │ every CHECKPOINT_COMMITS, in the background
+//!                                      ▼
+//!                              _delta_log/00…40.checkpoint.parquet ◀─ _last_checkpoint
+//! open ─▶ newest checkpoint + later commits ─▶ TableState
+//! ```
+//!
+//! This is a real Delta table at every version (reader 1, writer 2): any Delta engine reads it while
+//! Millrace writes. The log is written here rather than by delta-rs because its commits cost more with
+//! every live file (docs/decisions/0001-delta-table.md); memory and time of a commit here do not.
+//!
+//! Invariants:
+//! - a version is written once and never changes; versions have no gaps;
+//! - a `txn` of an application only grows: a commit at or below the recorded one is refused, so a flush
+//!   that is repeated after a crash lands once;
+//! - a file that is removed by one commit is not removed by another: the second gets `Conflict`;
+//! - a data file that no commit names does not exist for readers.
+//!
+//! Errors: [`TableError`]. After `Store` a commit may have landed or not; trying again is safe when it
+//! carries a `txn`: it either lands or answers `AlreadyCommitted`.
+
+mod actions;
+mod checkpoint;
+mod data_file;
+mod log;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use object_store::{ObjectStore, path::Path};
+use tokio::sync::Mutex;
+
+use self::actions::{Action, CommitInfo};
+use self::log::{Landed, Log};
+use crate::types::time::Clock;
+
+pub use self::data_file::DataFile;
+
+/// Commits between checkpoints: a start reads at most about this many small JSON files.
+pub const CHECKPOINT_COMMITS: u64 = 100;
+/// Versions a commit tries before it gives up: as many other writers landed first meanwhile.
+const ATTEMPTS_MAX: usize = 100;
+
+/// New rows.
+pub const OPERATION_WRITE: &str = "WRITE";
+/// The same rows in other files: followers of the table need not read them again (`dataChange: false`).
+pub const OPERATION_OPTIMIZE: &str = "OPTIMIZE";
+/// Rows that are gone.
+pub const OPERATION_DELETE: &str = "DELETE";
+
+/// An open table. One instance a process; other processes may write the same table.
+#[derive(Debug)]
+pub struct Table {
+    log: Arc<Log>,
+    clock: Clock,
+    /// Held through a commit: commits of one process do not race each other.
+    inner: Mutex<Inner>,
+    checkpointing: Arc<AtomicBool>,
+}
+
+/// What a commit needs to know: nothing here grows with the number of files.
+#[derive(Debug)]
+struct Inner {
+    version: u64,
+    txns: HashMap<String, Txn>,
+    /// Commits of other writers, until [`Table::refresh`] hands them over.
+    unseen: Vec<Change>,
+}
+
+/// The last `txn` of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Txn {
+    version: i64,
+    /// Table version that recorded it; unknown when it was read from a checkpoint.
+    recorded_at: Option<u64>,
+}
+
+/// The table as it was opened.
+#[derive(Debug, Clone)]
+pub struct TableState {
+    pub version: u64,
+    /// Live files, in no order.
+    pub files: Vec<DataFile>,
+    /// Highest `txn` version by application id.
+    pub txns: HashMap<String, i64>,
+}
+
+/// What one commit of another writer did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub version: u64,
+    pub added: Vec<DataFile>,
+    /// Paths, as in [`DataFile::path`].
+    pub removed: Vec<String>,
+}
+
+/// Why the table did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("commit log: {0}")]
+    Store(#[from] object_store::Error),
+    #[error("{app_id} already committed {recorded}, asked for {asked}")]
+    AlreadyCommitted {
+        app_id: String,
+        asked: i64,
+        recorded: i64,
+        /// Version to give to [`Table::added_at`]; unknown when a checkpoint told it.
+        recorded_at: Option<u64>,
+    },
+    #[error("file {path} was removed by version {version} of another writer")]
+    Conflict { path: String, version: u64 },
+    #[error("other writers landed first {attempts} times")]
+    Contended { attempts: usize },
+    #[error("{object} is damaged: {reason}")]
+    Corrupt { object: String, reason: String },
+    #[error("the table needs Delta reader {reader} and writer {writer}; this program knows 1 and 2")]
+    Unsupported { reader: i32, writer: i32 },
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+}
+
+impl Table {
+    /// Opens the table at `root` of `store`, creating it when there is none.
+    ///
+    /// `store` must have put-if-absent (local disk, S3, GCS, Azure do).
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        root: Path,
+        clock: Clock,
+    ) -> Result<(Table, TableState), TableError> {
+        let log = Arc::new(Log::new(store, root));
+        if log.is_empty().await? {
+            log.create(clock.now()).await?;
+        }
+        let replay = log.replay().await?;
+        let txns = replay.txns.iter().map(|(id, txn)| (id.clone(), txn.version)).collect();
+        let inner = Inner { version: replay.version, txns: replay.txns, unseen: Vec::new() };
+        let files = replay.files.into_values().map(|live| live.file).collect();
+        let state = TableState { version: inner.version, files, txns };
+        Ok((Table { log, clock, inner: Mutex::new(inner), checkpointing: Arc::default() }, state))
+    }
+
+    /// Makes all of it visible at once, or nothing. Answers the version.
+    ///
+    /// Commits of other writers that came first are stepped over, unless they removed one of `remove`
+    /// (`Conflict`) or recorded one of `txns` (`AlreadyCommitted`).
+    ///
+    /// Cancellation: the commit may have landed, as after `Store`.
+    pub async fn commit(
+        &self,
+        add: &[DataFile],
+        remove: &[DataFile],
+        txns: &[(String, i64)],
+        operation: &str,
+    ) -> Result<u64, TableError> {
+        let mut inner = self.inner.lock().await;
+        let now = self.clock.now();
+        let txn_id = uuid::Uuid::new_v4().to_string();
+        let info = CommitInfo::new(now, operation, remove.is_empty(), &txn_id);
+        let body = actions::encode_commit(&info, add, remove, txns, now);
+        for _ in 0..ATTEMPTS_MAX {
+            inner.refuse_recorded(txns)?;
+            inner.refuse_removed(remove)?;
+            let version = inner.version + 1;
+            match self.log.put_version(version, body.clone(), &txn_id).await? {
+                Landed::Ours => {
+                    inner.version = version;
+                    for (app_id, txn) in txns {
+                        let record = Txn { version: *txn, recorded_at: Some(version) };
+                        inner.txns.insert(app_id.clone(), record);
+                    }
+                    self.checkpoint_when_due(version);
+                    return Ok(version);
+                }
+                Landed::Others(actions) => inner.step_over(version, actions)?,
+            }
+        }
+        Err(TableError::Contended { attempts: ATTEMPTS_MAX })
+    }
+
+    /// What other writers committed since the table was opened or refreshed last, oldest first.
+    pub async fn refresh(&self) -> Result<Vec<Change>, TableError> {
+        let mut inner = self.inner.lock().await;
+        while let Some(actions) = self.log.read_version(inner.version + 1).await? {
+            let version = inner.version + 1;
+            inner.step_over(version, actions)?;
+        }
+        Ok(std::mem::take(&mut inner.unseen))
+    }
+
+    /// Files that the commit of `version` added: what landed when a commit answered `AlreadyCommitted`.
+    pub async fn added_at(&self, version: u64) -> Result<Vec<DataFile>, TableError> {
+        let missing = || self.log.corrupt(version, "it is missing");
+        let actions = self.log.read_version(version).await?.ok_or_else(missing)?;
+        actions::change_of(version, actions).map(|change| change.added).map_err(|e| self.log.corrupt(version, e))
+    }
+
+    /// Writes a checkpoint of the newest version now and drops log entries past their retention.
+    /// Commits do not wait for it. Answers the version.
+    ///
+    /// Memory and time grow with the live files.
+    pub async fn checkpoint(&self) -> Result<u64, TableError> {
+        log::checkpoint(&self.log, self.clock.now()).await
+    }
+
+    /// Version of the newest commit this process knows.
+    pub async fn version(&self) -> u64 {
+        self.inner.lock().await.version
+    }
+
+    fn checkpoint_when_due(&self, version: u64) {
+        if !version.is_multiple_of(CHECKPOINT_COMMITS) || self.checkpointing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (log, now, running) = (self.log.clone(), self.clock.now(), self.checkpointing.clone());
+        tokio::spawn(async move {
+            if let Err(error) = log::checkpoint(&log, now).await {
+                tracing::warn!(%error, "no checkpoint of the table; starts take longer until the next one");
+            }
+            running.store(false, Ordering::Release);
+        });
+    }
+}
+
+impl Inner {
+    fn refuse_recorded(&self, txns: &[(String, i64)]) -> Result<(), TableError> {
+        for (app_id, asked) in txns {
+            if let Some(txn) = self.txns.get(app_id).filter(|txn| *asked <= txn.version) {
+                return Err(TableError::AlreadyCommitted {
+                    app_id: app_id.clone(),
+                    asked: *asked,
+                    recorded: txn.version,
+                    recorded_at: txn.recorded_at,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_removed(&self, remove: &[DataFile]) -> Result<(), TableError> {
+        for change in &self.unseen {
+            if let Some(file) = remove.iter().find(|file| change.removed.contains(&file.path)) {
+                return Err(TableError::Conflict { path: file.path.clone(), version: change.version });
+            }
+        }
+        Ok(())
+    }
+
+    fn step_over(&mut self, version: u64, actions: Vec<Action>) -> Result<(), TableError> {
+        for action in &actions {
+            actions::check_protocol(action)?;
+            if let Some(txn) = &action.txn {
+                let record = Txn { version: txn.version, recorded_at: Some(version) };
+                self.txns.insert(txn.app_id.to_string(), record);
+            }
+        }
+        let damaged = |reason| TableError::Corrupt { object: log::version_name(version), reason };
+        let change = actions::change_of(version, actions).map_err(damaged)?;
+        if !change.added.is_empty() || !change.removed.is_empty() {
+            self.unseen.push(change);
+        }
+        self.version = version;
+        Ok(())
+    }
+}

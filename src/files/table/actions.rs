@@ -1,0 +1,348 @@
+//! Lines of a Delta commit: one JSON object a line, each with one action. No I/O.
+//!
+//! ```text
+//! {"commitInfo":{…}} {"txn":{…}} {"add":{…}} {"remove":{…}}      and once, in version 0: protocol, metaData
+//! ```
+//!
+//! The same structures are written into checkpoints, one action a row.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::data_file::{DataFile, date_text, day_of, from_uri, place, to_uri};
+use super::{Change, OPERATION_OPTIMIZE, TableError};
+use crate::types::ids::TenantId;
+use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
+
+/// Newest Delta protocol this program reads and writes: no column mapping, no deletion vectors.
+const READER_VERSION: i32 = 1;
+const WRITER_VERSION: i32 = 2;
+
+/// One line; exactly one field is there. Unknown actions leave all empty and are skipped.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Action {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) commit_info: Option<CommitInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) txn: Option<TxnAction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) add: Option<Add>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remove: Option<Remove>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) meta_data: Option<MetaData>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<Protocol>,
+}
+
+/// Who wrote a commit; other writers may leave all of it out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CommitInfo {
+    #[serde(default)]
+    timestamp: i64,
+    #[serde(default)]
+    operation: String,
+    #[serde(default)]
+    operation_parameters: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    is_blind_append: Option<bool>,
+    #[serde(default)]
+    engine_info: Option<String>,
+    /// Unique to a commit: tells a commit that landed, though the store reported a failure, from another's.
+    #[serde(default)]
+    pub(super) txn_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TxnAction {
+    pub(super) app_id: String,
+    pub(super) version: i64,
+    /// Milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_updated: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Add {
+    path: String,
+    partition_values: BTreeMap<Cow<'static, str>, Option<String>>,
+    size: i64,
+    /// Milliseconds since the epoch.
+    pub(super) modification_time: i64,
+    data_change: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stats: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Remove {
+    path: String,
+    /// Milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deletion_timestamp: Option<i64>,
+    #[serde(default)]
+    data_change: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extended_file_metadata: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition_values: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MetaData {
+    pub(super) id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    format: Format,
+    schema_string: String,
+    partition_columns: Vec<String>,
+    #[serde(default)]
+    configuration: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_time: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Format {
+    provider: String,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Protocol {
+    min_reader_version: i32,
+    min_writer_version: i32,
+}
+
+/// The part of `add.stats` that matters here; other engines skip files by it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    num_records: u64,
+    min_values: TsStats,
+    max_values: TsStats,
+    null_count: TsStats,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TsStats {
+    ts_ns: i64,
+}
+
+impl CommitInfo {
+    pub(super) fn new(now: UnixNanos, operation: &str, is_blind_append: bool, txn_id: &str) -> Self {
+        CommitInfo {
+            timestamp: millis(now),
+            operation: operation.to_owned(),
+            operation_parameters: BTreeMap::new(),
+            is_blind_append: Some(is_blind_append),
+            engine_info: Some(concat!("millrace/", env!("CARGO_PKG_VERSION")).to_owned()),
+            txn_id: Some(txn_id.to_owned()),
+        }
+    }
+}
+
+impl Action {
+    pub(super) fn add(file: &DataFile, modified_ms: i64, data_change: bool) -> Self {
+        let stats = Stats {
+            num_records: file.rows,
+            min_values: TsStats { ts_ns: file.ts_min.0 },
+            max_values: TsStats { ts_ns: file.ts_max.0 },
+            null_count: TsStats { ts_ns: 0 },
+        };
+        let add = Add {
+            path: to_uri(&file.path),
+            partition_values: partition_values(file),
+            size: signed(file.bytes),
+            modification_time: modified_ms,
+            data_change,
+            stats: Some(serde_json::to_string(&stats).expect("integers always serialise")),
+        };
+        Action { add: Some(add), ..Action::default() }
+    }
+
+    pub(super) fn remove(file: &DataFile, deleted_ms: i64, data_change: bool) -> Self {
+        let remove = Remove {
+            path: to_uri(&file.path),
+            deletion_timestamp: Some(deleted_ms),
+            data_change,
+            extended_file_metadata: Some(true),
+            partition_values: Some(partition_values(file)),
+            size: Some(signed(file.bytes)),
+        };
+        Action { remove: Some(remove), ..Action::default() }
+    }
+
+    pub(super) fn txn(app_id: String, version: i64, last_updated: Option<i64>) -> Self {
+        Action { txn: Some(TxnAction { app_id, version, last_updated }), ..Action::default() }
+    }
+
+    /// Appends the action as one line.
+    pub(super) fn push_line(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *out, self).expect("strings and integers always serialise, and memory takes them");
+        out.push(b'\n');
+    }
+}
+
+impl Add {
+    /// The file this action names.
+    ///
+    /// # Errors
+    /// A text naming what no writer of this program writes.
+    pub(super) fn file(&self) -> Result<DataFile, String> {
+        let path = decoded_path(&self.path)?;
+        let value = |name: &'static str| {
+            let value = self.partition_values.get(name).and_then(Option::as_deref);
+            value.ok_or_else(|| format!("file {path} has no partition value {name}"))
+        };
+        let tenant = TenantId::parse(value("tenant")?).map_err(|e| format!("file {path}: {e}"))?;
+        let day = day_of(value("date")?).ok_or_else(|| format!("file {path} has a bad date"))?;
+        let stats = self.stats.as_deref().ok_or_else(|| format!("file {path} has no stats"))?;
+        let stats: Stats = serde_json::from_str(stats).map_err(|e| format!("stats of file {path}: {e}"))?;
+        let bytes = u64::try_from(self.size).map_err(|_| format!("file {path} has a negative size"))?;
+        let (ts_min, ts_max) = (UnixNanos(stats.min_values.ts_ns), UnixNanos(stats.max_values.ts_ns));
+        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path })
+    }
+}
+
+impl Remove {
+    /// The path as on the store.
+    pub(super) fn file_path(&self) -> Result<String, String> {
+        decoded_path(&self.path)
+    }
+}
+
+/// Body of a commit.
+pub(super) fn encode_commit(
+    info: &CommitInfo,
+    add: &[DataFile],
+    remove: &[DataFile],
+    txns: &[(String, i64)],
+    now: UnixNanos,
+) -> Vec<u8> {
+    let now_ms = millis(now);
+    let data_change = info.operation != OPERATION_OPTIMIZE;
+    let mut out = Vec::with_capacity(512 * (1 + add.len() + remove.len()));
+    Action { commit_info: Some(info.clone()), ..Action::default() }.push_line(&mut out);
+    for (app_id, version) in txns {
+        Action::txn(app_id.clone(), *version, Some(now_ms)).push_line(&mut out);
+    }
+    for file in remove {
+        Action::remove(file, now_ms, data_change).push_line(&mut out);
+    }
+    for file in add {
+        Action::add(file, now_ms, data_change).push_line(&mut out);
+    }
+    out
+}
+
+/// Body of version 0.
+pub(super) fn encode_creation(now: UnixNanos, table_id: &str) -> Vec<u8> {
+    let info = CommitInfo::new(now, "CREATE TABLE", true, table_id);
+    let protocol = Protocol { min_reader_version: READER_VERSION, min_writer_version: WRITER_VERSION };
+    let meta_data = MetaData {
+        id: table_id.to_owned(),
+        name: Some("logs".to_owned()),
+        description: None,
+        format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
+        schema_string: schema_string(),
+        partition_columns: vec!["tenant".to_owned(), "date".to_owned()],
+        configuration: BTreeMap::new(),
+        created_time: Some(millis(now)),
+    };
+    let mut out = Vec::new();
+    Action { commit_info: Some(info), ..Action::default() }.push_line(&mut out);
+    Action { protocol: Some(protocol), ..Action::default() }.push_line(&mut out);
+    Action { meta_data: Some(meta_data), ..Action::default() }.push_line(&mut out);
+    out
+}
+
+/// Lines of a commit.
+///
+/// # Errors
+/// A text naming the bad line.
+pub(super) fn decode(body: &[u8]) -> Result<Vec<Action>, String> {
+    let lines = body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    lines
+        .map(|(at, line)| serde_json::from_slice(line).map_err(|e| format!("line {}: {e}", at + 1)))
+        .collect()
+}
+
+/// Refuses a table that a newer writer upgraded.
+pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
+    match &action.protocol {
+        Some(p) if p.min_reader_version > READER_VERSION || p.min_writer_version > WRITER_VERSION => {
+            Err(TableError::Unsupported { reader: p.min_reader_version, writer: p.min_writer_version })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files that a commit added and removed.
+pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, String> {
+    let mut change = Change { version, added: Vec::new(), removed: Vec::new() };
+    for action in actions {
+        if let Some(add) = action.add {
+            change.added.push(add.file()?);
+        }
+        if let Some(remove) = action.remove {
+            change.removed.push(remove.file_path()?);
+        }
+    }
+    Ok(change)
+}
+
+/// Milliseconds since the epoch.
+pub(super) fn millis(at: UnixNanos) -> i64 {
+    at.0.div_euclid(NANOS_PER_MILLI)
+}
+
+fn partition_values(file: &DataFile) -> BTreeMap<Cow<'static, str>, Option<String>> {
+    let tenant = (Cow::Borrowed("tenant"), Some(file.tenant.as_str().to_owned()));
+    BTreeMap::from([tenant, (Cow::Borrowed("date"), Some(date_text(file.day)))])
+}
+
+fn decoded_path(uri: &str) -> Result<String, String> {
+    let path = from_uri(uri).ok_or_else(|| format!("path {uri} is not UTF-8"))?;
+    match place(&object_store::path::Path::default(), &path) {
+        Some(_) => Ok(path),
+        None => Err(format!("path {uri} does not stay inside the table")),
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The table's columns in Delta's JSON.
+fn schema_string() -> String {
+    let field = |name: &str, kind: serde_json::Value, nullable: bool| {
+        serde_json::json!({"name": name, "type": kind, "nullable": nullable, "metadata": {}})
+    };
+    let map = serde_json::json!({"type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true});
+    let fields = vec![
+        field("tenant", "string".into(), false),
+        field("date", "date".into(), false),
+        field("ts_ns", "long".into(), false),
+        field("stream_id", "long".into(), false),
+        field("labels", "string".into(), false),
+        field("level", "string".into(), true),
+        field("line", "string".into(), false),
+        field("metadata", map, true),
+    ];
+    serde_json::json!({"type": "struct", "fields": fields}).to_string()
+}

@@ -1,0 +1,80 @@
+//! One Parquet file of the table, and the name it has on the store and in the log.
+//!
+//! ```text
+//! store: tenant=a%2Ab/date=2026-01-15/part-<name>.parquet      Hive's escapes in directory names
+//! log:   tenant=a%252Ab/date=2026-01-15/part-<name>.parquet    a URI: each % escaped once more
+//! ```
+
+use chrono::{Days, NaiveDate};
+use object_store::path::Path;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::types::ids::TenantId;
+use crate::types::time::UnixNanos;
+
+/// What Hive-style directory names escape, of the characters a tenant id may have.
+const DIRECTORY_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'!').remove(b'-').remove(b'_').remove(b'.').remove(b'(').remove(b')');
+/// What a path in the log escapes.
+const URI_ESCAPES: &AsciiSet = &DIRECTORY_ESCAPES.remove(b'/').remove(b'=').remove(b'*').remove(b'\'');
+
+/// A file of one tenant and one UTC day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Relative to the table's root, as on the store; made by [`DataFile::path_for`].
+    pub path: String,
+    pub tenant: TenantId,
+    /// UTC days since 1970-01-01.
+    pub day: i32,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Event time of the oldest row.
+    pub ts_min: UnixNanos,
+    /// Event time of the newest row, inside.
+    pub ts_max: UnixNanos,
+}
+
+impl DataFile {
+    /// Path of a new file. `name` is unique: letters, digits, `-`.
+    pub fn path_for(tenant: &TenantId, day: i32, name: &str) -> String {
+        let tenant = utf8_percent_encode(tenant.as_str(), DIRECTORY_ESCAPES);
+        format!("tenant={tenant}/date={}/part-{name}.parquet", date_text(day))
+    }
+
+    /// Where the file is in the store of the table at `root`.
+    pub fn location(&self, root: &Path) -> Path {
+        place(root, &self.path).expect("paths are made by path_for or checked when read from the log")
+    }
+}
+
+/// `root/relative`; `None` when a part is empty, `.` or `..`.
+pub(super) fn place(root: &Path, relative: &str) -> Option<Path> {
+    let full = if root.as_ref().is_empty() { relative.to_owned() } else { format!("{root}/{relative}") };
+    if relative.is_empty() || relative.split('/').any(str::is_empty) {
+        return None;
+    }
+    Path::parse(full).ok()
+}
+
+/// `2026-01-15`, the partition value of a day.
+pub(super) fn date_text(day: i32) -> String {
+    let epoch = NaiveDate::default();
+    let days = Days::new(u64::from(day.unsigned_abs()));
+    let date = if day < 0 { epoch.checked_sub_days(days) } else { epoch.checked_add_days(days) };
+    date.expect("days of i64 nanoseconds are within chrono's 262,000 years").to_string()
+}
+
+/// Reads what [`date_text`] wrote.
+pub(super) fn day_of(date: &str) -> Option<i32> {
+    let date: NaiveDate = date.parse().ok()?;
+    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
+}
+
+/// A store path as the log writes it.
+pub(super) fn to_uri(path: &str) -> String {
+    utf8_percent_encode(path, URI_ESCAPES).to_string()
+}
+
+/// Reads what [`to_uri`] or another Delta writer wrote.
+pub(super) fn from_uri(uri: &str) -> Option<String> {
+    percent_decode_str(uri).decode_utf8().ok().map(|path| path.into_owned())
+}

@@ -1,0 +1,192 @@
+//! Opens one data directory: table, log, head, engine; and closes them in order.
+//!
+//! ```text
+//! DATA/logs   the Delta table        DATA/wal   the write-ahead log and its identity
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::catalog::{Arrival, Catalog};
+use crate::files::FileIndexes;
+use crate::files::table::Table;
+use crate::ingest::flush::{FlushReport, Flusher};
+use crate::ingest::flush_plan::{FlushLimits, FlushReason};
+use crate::ingest::shard::{Shard, apply_to, replay_payload};
+use crate::query::{Engine, EngineLimits};
+use crate::streams::Streams;
+use crate::types::ids::Lsn;
+use crate::types::time::Clock;
+use crate::wal::{Wal, WalConfig};
+
+/// What a store is opened with.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    pub data_dir: PathBuf,
+    pub flush: FlushLimits,
+    pub wal: WalConfig,
+    pub engine: EngineLimits,
+    /// Parsed footers kept, bytes.
+    pub index_cache_bytes: u64,
+}
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub files: u64,
+    pub file_rows: u64,
+    pub replayed_records: u64,
+    pub replayed_rows: u64,
+}
+
+/// An open data directory.
+pub struct Store {
+    pub shard: Arc<Shard>,
+    pub flusher: Arc<Flusher>,
+    pub engine: Engine,
+    pub found: Found,
+    indexes: FileIndexes,
+    stop_flushing: Arc<Notify>,
+    flush_loop: Option<JoinHandle<()>>,
+    /// Queries run here; dropped last, off the async threads.
+    query_threads: Option<tokio::runtime::Runtime>,
+}
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}: {doing}: {source}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    doing: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Store {
+    /// Opens `settings.data_dir`, creating what is not there, and replays the log.
+    pub async fn open(
+        settings: StoreSettings,
+        clock: Clock,
+        on_flush: Box<dyn Fn(&FlushReport) + Send + Sync>,
+    ) -> Result<Store, OpenError> {
+        let data_dir = settings.data_dir.clone();
+        let failed = |doing: &'static str| {
+            let path = data_dir.clone();
+            move |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path, doing, source }
+        };
+        let (table_dir, wal_dir) = (settings.data_dir.join("logs"), settings.data_dir.join("wal"));
+        for dir in [&table_dir, &wal_dir] {
+            std::fs::create_dir_all(dir).map_err(|e| failed("creating directories")(e.into()))?;
+        }
+        let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
+        let store = local_store(&table_dir).map_err(|e| failed("opening the table's directory")(e.into()))?;
+        let root = ObjectPath::default();
+        let (table, state) =
+            Table::open(store.clone(), root.clone()).await.map_err(|e| failed("opening the table")(e.into()))?;
+        let flushed = Lsn(state.txns.get(&app_id).copied().unwrap_or(0).try_into().unwrap_or(0));
+        let streams = Arc::new(Streams::default());
+        let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
+        let catalog = Arc::new(Catalog::new(streams, state.files, flushed));
+        let flush_due = Arc::new(Notify::new());
+        let (wal, replayed) = open_wal(&wal_dir, &settings, flushed, &catalog, &clock, &flush_due)
+            .await
+            .map_err(failed("replaying the write-ahead log"))?;
+        let totals = catalog.file_totals();
+        let found = Found { files: totals.files, file_rows: totals.rows, ..replayed };
+        let query_threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.engine.threads)
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|e| failed("starting the query threads")(e.into()))?;
+        let engine = Engine::new(
+            catalog.clone(),
+            indexes.clone(),
+            settings.engine,
+            clock.clone(),
+            query_threads.handle().clone(),
+        )
+        .map_err(|e| failed("setting up the query engine")(e.into()))?;
+        let shard = Arc::new(Shard::new(wal, catalog, settings.flush, flush_due));
+        let flusher =
+            Arc::new(Flusher::new(shard.clone(), Arc::new(table), store, root, app_id, flushed, clock, on_flush));
+        let stop_flushing = Arc::new(Notify::new());
+        let flush_loop = tokio::spawn({
+            let (flusher, stop) = (flusher.clone(), stop_flushing.clone());
+            async move { flusher.run(stop).await }
+        });
+        Ok(Store {
+            shard,
+            flusher,
+            engine,
+            found,
+            indexes,
+            stop_flushing,
+            flush_loop: Some(flush_loop),
+            query_threads: Some(query_threads),
+        })
+    }
+
+    /// Bytes and entries of the cache of file indexes.
+    pub fn index_cache(&self) -> (u64, u64) {
+        self.indexes.cache_stats()
+    }
+
+    /// Stops in order: the flush loop, a last flush, the log, the query threads.
+    pub async fn close(mut self) {
+        self.stop_flushing.notify_one();
+        if let Some(flush_loop) = self.flush_loop.take() {
+            let _ = flush_loop.await;
+        }
+        if let Err(error) = self.flusher.flush(FlushReason::Shutdown).await {
+            tracing::warn!(%error, "the last flush failed; the next start replays the log");
+        }
+        let shard = self.shard.clone();
+        match tokio::task::spawn_blocking(move || shard.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "closing the write-ahead log failed"),
+            Err(error) => tracing::error!(%error, "closing the write-ahead log stopped"),
+        }
+        if let Some(threads) = self.query_threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(threads) = self.query_threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+fn local_store(dir: &Path) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true)))
+}
+
+/// The name under which this log's position is kept in the table. It lives with the log, so that a
+/// log that was thrown away does not take its successor's records for flushed ones.
+fn log_identity(wal_dir: &Path) -> std::io::Result<String> {
+    let path = wal_dir.join("IDENTITY");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Ok(_) => new_identity(&path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_identity(&path),
+        Err(error) => Err(error),
+    }
+}
+
+fn new_identity(path: &Path) -> std::io::Result<String> {
+    let identity = format!("millrace-wal-{}", uuid::Uuid::new_v4());
+    let next = path.with_extension("new");
+    std::fs::write(&next, &identity)?;
+    std::fs::File::open(&next)?.sync_all()?;
+    std::fs::rename(&next, path)?;
+    Ok(identity)
+}
