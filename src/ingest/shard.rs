@@ -13,9 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringViewArray, UInt32Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, UInt32Type};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::datatypes::{Int64Type, UInt32Type};
 use tokio::sync::Notify;
 
 use crate::catalog::{Arrival, Catalog};
@@ -24,7 +23,7 @@ use crate::ingest::flush_plan::FlushLimits;
 use crate::streams::TenantStreams;
 use crate::types::batch::LogBatch;
 use crate::types::ids::{Lsn, TenantId};
-use crate::types::rows::{metadata_entry_fields, row_batch};
+use crate::types::rows::row_batch;
 use crate::types::time::Clock;
 use crate::wal::{Wal, WalError};
 
@@ -166,26 +165,18 @@ fn arrival_of(tenant: &TenantId, batch: &LogBatch, streams: &TenantStreams) -> R
 fn rows_of(batch: &LogBatch, streams: &TenantStreams) -> Result<RecordBatch, IngestError> {
     let columns = batch.record_batch();
     let labels = columns.column(1).as_dictionary::<UInt32Type>();
-    let names = labels.values().as_string::<i32>();
-    let refs: Vec<u32> = names
+    let refs: Vec<u32> = labels
+        .values()
+        .as_string::<i32>()
         .iter()
         .map(|json| Ok(streams.intern(json.unwrap_or("{}")).map_err(|e| IngestError::Batch(e.to_string()))?.0))
         .collect::<Result<_, IngestError>>()?;
     let stream: UInt32Array = labels.keys().values().iter().map(|key| refs[*key as usize]).collect();
-    let level = cast(columns.column(2), &DataType::Utf8View)?.as_string_view().clone();
-    let line: StringViewArray = columns.column(3).as_string_view().clone();
-    let ts = columns.column(0).as_primitive::<Int64Type>().clone();
-    Ok(row_batch(ts, stream, level, line, with_row_fields(columns.column(4))?)?)
-}
-
-/// The same map under the field names of the row schema.
-fn with_row_fields(metadata: &ArrayRef) -> Result<MapArray, arrow::error::ArrowError> {
-    let map = metadata.as_map();
-    let entries = arrow::array::StructArray::try_new(
-        metadata_entry_fields(),
-        vec![map.keys().clone(), map.values().clone()],
-        None,
-    )?;
-    let field = Arc::new(Field::new("key_value", DataType::Struct(metadata_entry_fields()), false));
-    MapArray::try_new(field, map.offsets().clone(), entries, map.nulls().cloned(), false)
+    Ok(row_batch(
+        columns.column(0).as_primitive::<Int64Type>().clone(),
+        stream,
+        columns.column(2).as_string_view().clone(),
+        columns.column(3).as_string_view().clone(),
+        columns.column(4).as_map().clone(),
+    )?)
 }

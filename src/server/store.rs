@@ -18,12 +18,12 @@ use crate::files::FileIndexes;
 use crate::files::table::Table;
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
-use crate::ingest::shard::{Shard, apply_to, replay_payload};
+use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits};
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
-use crate::wal::{Wal, WalConfig};
+use crate::wal::{DirectoryLock, Wal, WalConfig, replay};
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
@@ -164,6 +164,42 @@ impl Drop for Store {
             threads.shutdown_background();
         }
     }
+}
+
+/// Replays the log into the catalog and opens it for writing. CPU and disk bound: off the async threads.
+async fn open_wal(
+    wal_dir: &Path,
+    settings: &StoreSettings,
+    flushed: Lsn,
+    catalog: &Arc<Catalog>,
+    clock: &Clock,
+    flush_due: &Arc<Notify>,
+) -> Result<(Wal<Arrival>, Found), Box<dyn std::error::Error + Send + Sync>> {
+    let (wal_dir, config) = (wal_dir.to_owned(), settings.wal);
+    let (catalog, clock) = (catalog.clone(), clock.clone());
+    let on_durable = apply_to(catalog.clone(), clock.clone(), settings.flush, flush_due.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        let lock = DirectoryLock::take(&wal_dir)?;
+        let mut found = Found { files: 0, file_rows: 0, replayed_records: 0, replayed_rows: 0 };
+        let end = replay(&wal_dir, |record| {
+            let arrival = replay_payload(record.payload, |tenant| catalog.streams().tenant(tenant))?;
+            if record.lsn <= flushed {
+                catalog.remember_flushed(&arrival.hashes);
+                return Ok::<_, IngestError>(());
+            }
+            found.replayed_records += 1;
+            found.replayed_rows += catalog.append([(record.lsn, arrival)], clock.now()) as u64;
+            Ok(())
+        })?;
+        if end.last < flushed {
+            return Err(IngestError::Batch(format!(
+                "the table has records up to {flushed} of this log, but the log ends at {}; segments were removed",
+                end.last
+            )));
+        }
+        Ok((Wal::open(lock, &wal_dir, config, end, on_durable)?, found))
+    });
+    Ok(opening.await??)
 }
 
 fn local_store(dir: &Path) -> Result<Arc<dyn ObjectStore>, object_store::Error> {

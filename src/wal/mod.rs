@@ -17,7 +17,7 @@ mod replay;
 
 pub use error::WalError;
 pub use replay::{LogEnd, Record, replay};
-pub use writer::{Wal, WalStats};
+pub use writer::{DirectoryLock, Wal, WalStats};
 
 use std::time::Duration;
 

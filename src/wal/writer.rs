@@ -41,7 +41,7 @@ pub struct Wal<T> {
     queue: Arc<Semaphore>,
     config: WalConfig,
     stats: Arc<WalStats>,
-    _lock: std::fs::File,
+    _lock: DirectoryLock,
 }
 
 type Answer = Result<Lsn, WalError>;
@@ -58,14 +58,23 @@ impl<T> std::fmt::Debug for Wal<T> {
     }
 }
 
-/// Keeps other processes out of `dir` while the answer lives.
-pub(super) fn lock(dir: &Path) -> Result<std::fs::File, WalError> {
-    let path = dir.join("LOCK");
-    let file = std::fs::File::create(&path).map_err(WalError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(WalError::Locked { path: dir.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(WalError::Io { path, source }),
+/// Keeps other processes out of a log's directory while it lives: taken before the replay.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: std::fs::File,
+}
+
+impl DirectoryLock {
+    /// # Errors
+    /// `Locked` when another process has the directory.
+    pub fn take(dir: &Path) -> Result<Self, WalError> {
+        let path = dir.join("LOCK");
+        let file = std::fs::File::create(&path).map_err(WalError::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(WalError::Locked { path: dir.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => Err(WalError::Io { path, source }),
+        }
     }
 }
 
@@ -75,24 +84,25 @@ impl<T: Send + 'static> Wal<T> {
     /// `on_durable` runs on the writer's thread with each group, in order, before its callers are answered.
     ///
     /// # Errors
-    /// `Locked` when another process has the directory.
+    /// `Io` when the newest segment cannot be opened.
     pub fn open(
+        lock: DirectoryLock,
         dir: &Path,
         config: WalConfig,
         end: LogEnd,
         on_durable: impl FnMut(Vec<(Lsn, T)>) + Send + 'static,
     ) -> Result<Self, WalError> {
-        Self::open_on(Box::new(RealDisk), dir, config, end, on_durable)
+        Self::open_on(Box::new(RealDisk), lock, dir, config, end, on_durable)
     }
 
     pub(super) fn open_on(
         disk: Box<dyn Disk>,
+        lock: DirectoryLock,
         dir: &Path,
         config: WalConfig,
         end: LogEnd,
         on_durable: impl FnMut(Vec<(Lsn, T)>) + Send + 'static,
     ) -> Result<Self, WalError> {
-        let lock = lock(dir)?;
         let stats = Arc::new(WalStats::default());
         let mut writer = Writer {
             disk,

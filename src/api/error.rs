@@ -1,0 +1,115 @@
+//! Why a request was not answered, and the one place where kinds become HTTP.
+//!
+//! Bodies are plain text with `nosniff`, as Loki's. Loki ends push and login errors with a newline
+//! (Go's `http.Error`) and query errors without one; [`ApiError::with_newline`] tells them apart.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::query::QueryError;
+
+/// What the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is to blame; the same one never works.
+    BadInput,
+    /// No tenant was named.
+    Unauthorized,
+    NotFound,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// Well-formed, but nothing in it can be taken.
+    Unprocessable,
+    /// Later or slower it may work.
+    OverLimit,
+    /// The client went away.
+    ClientGone,
+    /// A defect of ours.
+    Bug,
+    /// The server cannot take it now.
+    Unavailable,
+    /// The time limit of queries passed.
+    Timeout,
+}
+
+impl ErrorKind {
+    /// The one mapping of kinds to HTTP.
+    pub fn status(self) -> StatusCode {
+        match self {
+            ErrorKind::BadInput => StatusCode::BAD_REQUEST,
+            ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::OverLimit => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::ClientGone => StatusCode::from_u16(499).expect("499 is in the range of status codes"),
+            ErrorKind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub text: String,
+    newline: bool,
+}
+
+impl ApiError {
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        ApiError { status: kind.status(), text: text.into(), newline: false }
+    }
+
+    pub fn bad_input(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadInput, text)
+    }
+
+    /// An error whose status others decided.
+    pub fn with_status(status: StatusCode, text: impl Into<String>) -> Self {
+        ApiError { status, text: text.into(), newline: false }
+    }
+
+    /// Ends the body with a newline.
+    pub fn with_newline(mut self) -> Self {
+        self.newline = !self.text.ends_with('\n');
+        self
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let kind = match &error {
+            QueryError::BadInput(_) => ErrorKind::BadInput,
+            QueryError::Timeout => ErrorKind::Timeout,
+            QueryError::Overloaded(_) => ErrorKind::OverLimit,
+            QueryError::Internal(_) => ErrorKind::Bug,
+        };
+        ApiError::new(kind, error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if self.status.is_server_error() {
+            tracing::warn!(status = self.status.as_u16(), error = %self.text, "request failed");
+        }
+        let mut text = self.text;
+        if self.newline {
+            text.push('\n');
+        }
+        plain_text(self.status, text)
+    }
+}
+
+/// Plain text as Go's `http.Error` sends it.
+pub fn plain_text(status: StatusCode, text: impl Into<String>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (status, headers, text.into()).into_response()
+}
