@@ -1,1 +1,35 @@
+//! Millrace: a log store that speaks Loki, SQL and streaming rules over open Parquet files.
+//!
+//! ```text
+//! push ─▶ receive (decode) ─▶ ingest (limits) ─▶ wal ─▶ head ─▶ ack
+//!                                                        └─ flush ─▶ files (Parquet in a Delta table)
+//! Grafana ─▶ api ─▶ query ─▶ logql (parse) ─▶ plan ─▶ DataFusion ◀─ head ∪ files
+//! SQL ─────▶ api ─▶ query ─▶ DataFusion ◀─────────────────┘
+//! ```
+//!
+//! Invariants: a row is in the head or in one file, never in both; what is acknowledged is durable;
+//! a module imports only from lower layers (`tests/tidy.rs` holds it).
 
+// L0 values
+pub mod types;
+// L1 floor: syntax and templates are pure text, which the engines build on
+pub mod logql;
+pub mod streams;
+pub mod tasks;
+pub mod telemetry;
+pub mod template;
+// L2 islands
+pub mod files;
+pub mod head;
+pub mod wal;
+// L3 engines, and what says where rows are
+pub mod catalog;
+pub mod ingest;
+pub mod query;
+// L4 edges
+pub mod receive;
+// L5 face
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod server;

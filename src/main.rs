@@ -1,1 +1,45 @@
-fn main(){}
+//! The binary: flags, settings, logging, then the server until it ends.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use millrace::cli::{Cli, Command, Serve, translate};
+use millrace::telemetry::logging;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse_from(translate(std::env::args_os())).command {
+        Command::Serve(serve) => run(&serve),
+        Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logging may not be set up; the operator must read this.
+            let _ = writeln!(std::io::stderr(), "millrace: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(serve: &Serve) -> Result<(), AnyError> {
+    let loaded = serve.settings()?;
+    if serve.verify_config {
+        return Ok(());
+    }
+    let server = &loaded.config.server;
+    let log_level = logging::init(&server.log_level, &server.log_format)?;
+    if loaded.auth_by_default {
+        tracing::warn!("auth_enabled is not in the configuration: on, as in Loki; requests must name their tenant");
+    }
+    if !loaded.unused.is_empty() {
+        tracing::warn!(keys = loaded.unused.join(", "), "settings of Loki that do nothing here");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(millrace::server::run(loaded.config, log_level))
+}

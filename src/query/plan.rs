@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
-use crate::logql::ast::{Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
+use crate::logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
 use crate::query::matchers::Selector;
 use crate::query::matrix::Steps;
 use crate::query::operators::entries::EntriesExec;
@@ -96,7 +96,7 @@ impl Planner {
         limit: usize,
         direction: Direction,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let program = self.program(&log.stages, Output::Log)?;
+        let program = self.program(log, Output::Log)?;
         let bound = Arc::new(TimeBound::new(direction));
         let scan = self
             .scan(log, range, RowProjection::ALL, Some(direction), Some(bound.clone()))
@@ -133,7 +133,8 @@ impl Planner {
     /// The series of one range aggregation over the steps of the query.
     pub async fn range_query(&self, leaf: &Leaf<'_>, steps: &Steps) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let range = leaf.range;
-        let program = self.program(&range.log.stages, Output::Metric { grouping: leaf.grouping.as_ref() })?;
+        let absent = range.op == RangeOp::AbsentOverTime;
+        let program = self.program(&range.log, Output::Metric { grouping: leaf.grouping.as_ref(), absent })?;
         let unwrapped = range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }));
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
         let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
@@ -148,10 +149,10 @@ impl Planner {
         Ok(Arc::new(RangeExec::new(scan, program, spec)))
     }
 
-    fn program(&self, stages: &[Stage], output: Output<'_>) -> Result<RowProgram, QueryError> {
-        let pipeline = RowPipeline::compile(stages, output).map_err(|e| QueryError::BadInput(e.to_string()))?;
-        let streams = self.catalog.streams().tenant(&self.tenant);
-        Ok(RowProgram { pipeline: Arc::new(pipeline), streams, now_ns: self.now_ns })
+    fn program(&self, log: &LogExpr, output: Output<'_>) -> Result<RowProgram, QueryError> {
+        let pipeline = RowPipeline::compile(&log.stages, output).map_err(|e| QueryError::BadInput(e.to_string()))?;
+        let text = crate::logql::print(&Expr::Log(log.clone())).into();
+        Ok(RowProgram { pipeline: Arc::new(pipeline), streams: self.streams(), now_ns: self.now_ns, text })
     }
 
     async fn scan(

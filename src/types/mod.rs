@@ -5,3 +5,4 @@ pub mod batch;
 pub mod labels;
 pub mod rows;
 pub mod time;
+pub mod units;

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::query::Direction;
 use crate::query::operators::rows::{RowProgram, RowRunner};
-use crate::query::row::{Category, RowState};
+use crate::query::row::{Category, Row};
 use crate::query::scan::TimeBound;
 use crate::types::labels::Labels;
 use crate::types::rows::Rows;
@@ -75,7 +75,7 @@ impl EntriesExec {
 
 impl DisplayAs for EntriesExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EntriesExec: limit={}, direction={:?}, pipeline={}", self.limit, self.direction, self.program.pipeline)
+        write!(f, "EntriesExec: limit={}, direction={:?}, pipeline={}", self.limit, self.direction, self.program.text)
     }
 }
 
@@ -139,18 +139,18 @@ struct Found {
 }
 
 impl Found {
-    fn of(ts: i64, state: &RowState) -> Self {
-        let mut by_category: [Vec<(&str, &str)>; 3] = [Vec::new(), Vec::new(), Vec::new()];
-        state.for_each_label(|category, name, value| {
+    fn of(ts: i64, row: &Row<'_>) -> Self {
+        let mut by_category: [Vec<(Box<str>, Box<str>)>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+        row.for_each_label(|category, name, value| {
             let at = match category {
                 Category::Stream => 0,
                 Category::Metadata => 1,
                 Category::Parsed => 2,
             };
-            by_category[at].push((name, value));
+            by_category[at].push((name.into(), value.into()));
         });
         let [stream, metadata, parsed] = by_category.map(Labels::from_pairs_with_empty);
-        Found { ts, line: state.line().to_owned(), stream, metadata, parsed }
+        Found { ts, line: row.line().to_owned(), stream, metadata, parsed }
     }
 
     /// Order in the answer: by time in the direction asked for; ties by labels and line, so that
@@ -216,11 +216,11 @@ async fn best_of(
             if !useful(rows.ts[chunk[0] as usize], cut) {
                 break;
             }
-            runner.run(&rows, chunk.iter().map(|row| *row as usize), |row, state| {
+            runner.run(&rows, chunk.iter().map(|row| *row as usize), |row, kept| {
                 if !useful(rows.ts[row], cut) {
                     return Ok(());
                 }
-                best.push(Ranked { found: Found::of(rows.ts[row], state), direction });
+                best.push(Ranked { found: Found::of(rows.ts[row], &kept), direction });
                 if best.len() > limit {
                     best.pop();
                 }

@@ -30,7 +30,7 @@ use crate::query::matrix::{Bitmap, Series};
 use crate::query::operators::rows::{RowProgram, RowRunner, refused};
 use crate::query::operators::series::SeriesTable;
 use crate::query::panes::{RangeState, Windows};
-use crate::query::row::RowState;
+use crate::query::row::Row;
 use crate::types::labels::Labels;
 use crate::types::rows::Rows;
 
@@ -76,7 +76,7 @@ impl RangeExec {
 
 impl DisplayAs for RangeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RangeExec: op={:?}, by_stream_alone={}, pipeline={}", self.spec.op, self.spec.by_stream_alone, self.program.pipeline)
+        write!(f, "RangeExec: op={:?}, by_stream_alone={}, pipeline={}", self.spec.op, self.spec.by_stream_alone, self.program.text)
     }
 }
 
@@ -187,10 +187,10 @@ async fn aggregate(
 
 fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: &mut Partial) -> DfResult<()> {
     let (series, state) = (&mut partial.series, &mut partial.state);
-    runner.run(rows, 0..rows.len(), |row, after| {
-        check_error(after)?;
-        let value = row_value(spec, after);
-        state.add(series.of(after), rows.ts[row], value);
+    runner.run(rows, 0..rows.len(), |row, mut kept| {
+        check_error(&kept)?;
+        let value = row_value(spec, &kept);
+        state.add(series.of(&mut kept), rows.ts[row], value);
         Ok(())
     })
 }
@@ -215,9 +215,9 @@ fn add_runs(
             Some(series) => series,
             None => {
                 let mut found = None;
-                runner.run(rows, start..start + 1, |_, after| {
-                    check_error(after)?;
-                    found = Some(partial.series.of(after));
+                runner.run(rows, start..start + 1, |_, mut kept| {
+                    check_error(&kept)?;
+                    found = Some(partial.series.of(&mut kept));
                     Ok(())
                 })?;
                 let Some(series) = found else {
@@ -243,19 +243,19 @@ fn add_runs(
     Ok(())
 }
 
-fn row_value(spec: &RangeSpec, after: &RowState) -> f64 {
+fn row_value(spec: &RangeSpec, row: &Row<'_>) -> f64 {
     match spec.op {
-        _ if spec.unwrapped => after.value(),
-        RangeOp::BytesOverTime | RangeOp::BytesRate => after.line().len() as f64,
+        _ if spec.unwrapped => row.value(),
+        RangeOp::BytesOverTime | RangeOp::BytesRate => row.line().len() as f64,
         _ => 1.0,
     }
 }
 
 /// Source: Loki refuses a metric query of which a row still has `__error__`.
-fn check_error(after: &RowState) -> DfResult<()> {
-    match after.error() {
+fn check_error(row: &Row<'_>) -> DfResult<()> {
+    match row.error() {
         None => Ok(()),
-        Some(error) => Err(refused(pipeline_error(error, &after.labels()))),
+        Some(error) => Err(refused(pipeline_error(error, &row.labels()))),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::Array;
 use datafusion::common::Result as DfResult;
 use datafusion::error::DataFusionError;
 
-use crate::query::row::{RowPipeline, RowState, StreamBase};
+use crate::query::row::{Row, RowPipeline, RowState, StreamBase};
 use crate::streams::{StreamRef, TenantStreams};
 use crate::types::rows::Rows;
 
@@ -13,18 +14,14 @@ use crate::types::rows::Rows;
 pub const DETECTED_LEVEL: &str = "detected_level";
 
 /// A compiled pipeline and the streams it runs over. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RowProgram {
     pub pipeline: Arc<RowPipeline>,
     pub streams: Arc<TenantStreams>,
     /// `now` of the query, for templates.
     pub now_ns: i64,
-}
-
-impl std::fmt::Debug for RowProgram {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowProgram").finish_non_exhaustive()
-    }
+    /// The selector and pipeline as text, for plans.
+    pub text: Arc<str>,
 }
 
 /// Per partition: stream bases met so far and the scratch of the pipeline.
@@ -40,38 +37,36 @@ impl RowRunner {
         RowRunner { program, bases: Vec::new(), state }
     }
 
-    /// Runs every row in the given order; `each` sees the rows that the pipeline keeps.
-    ///
-    /// `each` gets the row's number in the batch and the state after the pipeline.
+    /// Runs rows in the given order; `each` sees those that the pipeline keeps, with their number in the batch.
     pub fn run(
         &mut self,
         rows: &Rows<'_>,
         order: impl Iterator<Item = usize>,
-        mut each: impl FnMut(usize, &mut RowState) -> DfResult<()>,
+        mut each: impl FnMut(usize, Row<'_>) -> DfResult<()>,
     ) -> DfResult<()> {
+        let pipeline = self.program.pipeline.clone();
         let mut metadata: Vec<(&str, &str)> = Vec::new();
         let stored = rows.metadata.filter(|metadata| !metadata.is_all_null());
-        let mut base: Option<(u32, Arc<StreamBase>)> = None;
+        let mut last: Option<(u32, Arc<StreamBase>)> = None;
         for row in order {
+            let line = rows.line.map_or("", |lines| lines.value(row));
+            if !pipeline.leading_line_filters().iter().all(|filter| filter.matches(line)) {
+                continue;
+            }
             let stream = rows.stream[row];
-            let base = match &base {
-                Some((known, base)) if *known == stream => base.clone(),
-                _ => {
-                    let found = self.base(stream);
-                    base = Some((stream, found.clone()));
-                    found
-                }
-            };
+            if last.as_ref().is_none_or(|(known, _)| *known != stream) {
+                last = Some((stream, self.base(stream)));
+            }
+            let Some((_, base)) = &last else { continue };
             metadata.clear();
             if let Some(stored) = stored {
                 stored.append_row(row, &mut metadata);
             }
-            if let Some(level) = rows.level.filter(|level| arrow::array::Array::is_valid(*level, row)) {
+            if let Some(level) = rows.level.filter(|level| level.is_valid(row)) {
                 metadata.push((DETECTED_LEVEL, level.value(row)));
             }
-            let line = rows.line.map_or("", |lines| lines.value(row));
-            if self.state.run(&self.program.pipeline, &base, &metadata, rows.ts[row], line) {
-                each(row, &mut self.state)?;
+            if let Some(kept) = self.state.run_prefiltered(&pipeline, base, &metadata, rows.ts[row], line) {
+                each(row, kept)?;
             }
         }
         Ok(())
@@ -82,10 +77,9 @@ impl RowRunner {
         if self.bases.len() <= at {
             self.bases.resize(at + 1, None);
         }
+        let streams = &self.program.streams;
         self.bases[at]
-            .get_or_insert_with(|| {
-                Arc::new(StreamBase::new(self.program.streams.get(StreamRef(stream)).labels.clone()))
-            })
+            .get_or_insert_with(|| Arc::new(StreamBase::new(streams.get(StreamRef(stream)).labels.clone())))
             .clone()
     }
 }

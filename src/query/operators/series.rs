@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::query::row::RowState;
+use crate::query::row::Row;
 use crate::types::labels::Labels;
 
 /// Interns the label sets that rows come out of the pipeline with.
@@ -18,11 +18,10 @@ pub struct SeriesTable {
 
 impl SeriesTable {
     /// The number of the series this row belongs to.
-    pub fn of(&mut self, row: &RowState) -> u32 {
+    pub fn of(&mut self, row: &mut Row<'_>) -> u32 {
         let mut key = std::mem::take(&mut self.key);
-        key.clear();
         row.labels_key(&mut key);
-        let number = self.number(&key, || row.series_labels());
+        let number = self.number(&key, || row.labels());
         self.key = key;
         number
     }

@@ -1,0 +1,169 @@
+//! `/loki/api/v1/query_range` and `/query`.
+//!
+//! ```text
+//! parameters ─▶ parse (log or metric?) ─▶ limits ─▶ turn ─▶ engine ─▶ encode
+//! ```
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+
+use crate::api::Shared;
+use crate::api::error::{ApiError, ErrorKind, plain_text};
+use crate::api::loki::encode;
+use crate::api::loki::range_limits::{allowed_range, check_entries};
+use crate::api::params::{InstantParams, Params, RangeParams};
+use crate::api::tenant::Tenant;
+use crate::logql;
+use crate::logql::ast::Expr;
+use crate::query::matrix::Steps;
+use crate::query::{QueryAnswer, QueryKind, QueryRequest, QueryStats};
+use crate::types::ids::TenantId;
+
+const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
+const CATEGORIZE: &str = "categorize-labels";
+
+/// `GET|POST /loki/api/v1/query_range`.
+pub async fn range(
+    State(shared): State<Shared>,
+    Tenant(tenant): Tenant,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let now = shared.state.clock.now();
+    let limits = &shared.state.config.limits_config;
+    let range = RangeParams::parse(&params, now)?;
+    let asked = Asked::parse(&params)?;
+    if asked == Asked::Logs {
+        check_entries(limits, range.limit)?;
+    }
+    let categorize = has_flag(&headers, CATEGORIZE);
+    let Some((start, end)) = allowed_range(limits, range.start, range.end, now)? else {
+        return Ok(encode::answer(asked.nothing(), &QueryStats::default(), categorize));
+    };
+    let request = QueryRequest {
+        tenant,
+        text: params.get("query").to_owned(),
+        kind: QueryKind::Range { start, end, step_ns: range.step_ns, interval_ns: range.interval_ns },
+        limit: range.limit,
+        direction: range.direction,
+        categorize,
+        no_cache: has_no_cache(&headers),
+    };
+    run(&shared, &params, request, asked).await
+}
+
+/// `GET|POST /loki/api/v1/query`.
+pub async fn instant(
+    State(shared): State<Shared>,
+    Tenant(tenant): Tenant,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let instant = InstantParams::parse(&params, shared.state.clock.now())?;
+    let asked = Asked::parse(&params)?;
+    if asked == Asked::Logs {
+        return Err(ApiError::bad_input(
+            "log queries are not supported as an instant query type, please change your query to a range query type",
+        ));
+    }
+    let request = QueryRequest {
+        tenant,
+        text: params.get("query").to_owned(),
+        kind: QueryKind::Instant { time: instant.time },
+        limit: instant.limit,
+        direction: instant.direction,
+        categorize: has_flag(&headers, CATEGORIZE),
+        no_cache: has_no_cache(&headers),
+    };
+    run(&shared, &params, request, asked).await
+}
+
+/// What kind of answer a query has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Logs,
+    Samples,
+}
+
+impl Asked {
+    fn parse(params: &Params) -> Result<Self, ApiError> {
+        match logql::parse(params.get("query")) {
+            Ok(Expr::Log(_)) => Ok(Asked::Logs),
+            Ok(Expr::Metric(_)) => Ok(Asked::Samples),
+            Err(error) => Err(ApiError::bad_input(error.to_string())),
+        }
+    }
+
+    fn nothing(self) -> QueryAnswer {
+        match self {
+            Asked::Logs => QueryAnswer::Streams(Vec::new()),
+            Asked::Samples => {
+                let steps = Steps { start_ns: 0, step_ns: 1, count: 0 };
+                QueryAnswer::Matrix { steps, series: Vec::new() }
+            }
+        }
+    }
+
+    /// Value of the `type` label in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Asked::Logs => "limited",
+            Asked::Samples => "metric",
+        }
+    }
+}
+
+async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Asked) -> Result<Response, ApiError> {
+    let _running = shared.query_gate.enter().await?;
+    if params.get("explain") == "true" {
+        let plan = shared.state.engine.explain(request).await?;
+        return Ok(plain_text(StatusCode::OK, plan));
+    }
+    let (tenant, categorize, kind) = (request.tenant.clone(), request.categorize, request.kind);
+    let started = std::time::Instant::now();
+    let outcome = shared.state.engine.query(request).await.map_err(ApiError::from);
+    let status = outcome.as_ref().map_or_else(|error| error.status, |_| StatusCode::OK);
+    let range = if matches!(kind, QueryKind::Instant { .. }) { "instant" } else { "range" };
+    shared
+        .state
+        .metrics
+        .query_latency
+        .with_label_values(&[status.as_str(), asked.as_str(), range])
+        .observe(started.elapsed().as_secs_f64());
+    let (answer, stats) = outcome?;
+    count(shared, &tenant, &stats);
+    Ok(encode::answer(answer, &stats, categorize))
+}
+
+fn count(shared: &Shared, tenant: &TenantId, stats: &QueryStats) {
+    let metrics = &shared.state.metrics;
+    metrics.query_bytes.with_label_values(&[tenant.as_str()]).inc_by(stats.bytes_processed);
+    metrics.query_lines.inc_by(stats.lines_processed);
+}
+
+fn has_flag(headers: &HeaderMap, flag: &str) -> bool {
+    let flags = headers.get(ENCODING_FLAGS).and_then(|value| value.to_str().ok()).unwrap_or("");
+    flags.split(',').any(|found| found.trim() == flag)
+}
+
+fn has_no_cache(headers: &HeaderMap) -> bool {
+    let directives = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or("");
+    directives.split(',').any(|found| found.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+/// The query behind an error is a client's; a defect is ours.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_lists() {
+        let headers = |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+        assert!(has_flag(&headers(ENCODING_FLAGS, "a, categorize-labels"), CATEGORIZE));
+        assert!(!has_flag(&headers(ENCODING_FLAGS, "categorize"), CATEGORIZE));
+        assert!(has_no_cache(&headers("cache-control", "private, No-Cache")));
+        assert!(!has_no_cache(&HeaderMap::new()));
+        assert_eq!(ErrorKind::Timeout.status().as_u16(), 504);
+    }
+}

@@ -1,0 +1,106 @@
+//! The HTTP face: Loki's API, SQL, and the pages of operators.
+//!
+//! ```text
+//! request ─▶ metrics, panics ─▶ gzip ─▶ tenant ─▶ handler ─▶ engine (reads) │ push sink (writes)
+//!                                                    └─▶ ApiError ─▶ plain text
+//! ```
+//!
+//! Invariants: no handler blocks its thread on decoding, files or queries; bodies in flight and queries
+//! at once have limits; `api/error.rs` alone turns kinds into status codes.
+
+pub mod admin;
+pub mod durations;
+pub mod error;
+pub mod gate;
+pub mod loki;
+pub mod middleware;
+pub mod params;
+pub mod router;
+pub mod sql;
+pub mod tenant;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use crate::api::gate::{PushGate, QueryGate};
+use crate::config::Config;
+use crate::query::Engine;
+use crate::telemetry::logging::LogLevel;
+use crate::telemetry::metrics::Metrics;
+use crate::types::batch::LogBatch;
+use crate::types::ids::TenantId;
+use crate::types::time::Clock;
+
+pub use router::router;
+
+/// Where pushed rows go.
+#[async_trait]
+pub trait PushSink: Send + Sync {
+    /// Makes a batch durable and visible.
+    ///
+    /// Cancellation: a batch may still be stored when the caller goes away.
+    async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), PushRefused>;
+
+    /// Writes all that is in memory to files.
+    async fn flush(&self) -> Result<(), String>;
+}
+
+/// Why a well-formed batch was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct PushRefused {
+    pub kind: RefusedKind,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// It cannot be stored now, by no fault of the client: 503.
+    Unavailable,
+    /// The tenant or the server takes no more at this rate: 429.
+    Overloaded,
+}
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub engine: Engine,
+    pub ingest: Arc<dyn PushSink>,
+    pub config: Arc<Config>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub ready: Readiness,
+    pub log_level: LogLevel,
+}
+
+/// Whether `/ready` says so. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The state with what the face itself keeps.
+#[derive(Clone)]
+pub struct Shared {
+    pub state: AppState,
+    pub push_gate: Arc<PushGate>,
+    pub query_gate: Arc<QueryGate>,
+}
+
+impl Shared {
+    pub fn new(state: AppState) -> Self {
+        let push_gate = Arc::new(PushGate::new(&state.config, state.metrics.clone()));
+        let query_gate = Arc::new(QueryGate::new(&state.config, state.metrics.clone()));
+        Shared { state, push_gate, query_gate }
+    }
+}

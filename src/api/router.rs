@@ -1,0 +1,60 @@
+//! Paths to handlers.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+
+use crate::api::loki::{format_query, labels, push, query, series, status};
+use crate::api::{AppState, Shared, admin, middleware, sql, tenant};
+
+/// Answers smaller than this are sent as they are: they fit in one packet anyway.
+const GZIP_BYTES_MIN: u64 = 1400;
+
+/// The whole HTTP face over `state`.
+pub fn router(state: AppState) -> Router {
+    let shared = Shared::new(state);
+    let metrics = shared.state.metrics.clone();
+    let of_a_tenant = Router::new()
+        .route("/loki/api/v1/push", post(push::push))
+        .route("/api/prom/push", post(push::push))
+        .route("/loki/api/v1/query_range", get(query::range).post(query::range))
+        .route("/loki/api/v1/query", get(query::instant).post(query::instant))
+        .route("/loki/api/v1/labels", get(labels::names).post(labels::names))
+        .route("/loki/api/v1/label", get(labels::names).post(labels::names))
+        .route("/loki/api/v1/label/{name}/values", get(labels::values).post(labels::values))
+        .route("/loki/api/v1/series", get(series::series).post(series::series))
+        .route("/loki/api/v1/index/stats", get(series::index_stats).post(series::index_stats))
+        .route("/api/v1/sql", get(sql::sql).post(sql::sql))
+        .layer(from_fn_with_state(shared.clone(), tenant::identify));
+    let of_anyone = Router::new()
+        .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
+        .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
+        .route("/ready", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .route("/config", get(admin::config))
+        .route("/services", get(admin::services))
+        .route("/flush", get(admin::flush).post(admin::flush))
+        .route("/log_level", get(admin::log_level).post(admin::set_log_level));
+    let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
+    of_a_tenant
+        .merge(of_anyone)
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(map_response(without_allow))
+        .fallback(middleware::not_found)
+        .layer(DefaultBodyLimit::disable())
+        .layer(gzip.compress_when(SizeAbove::new(GZIP_BYTES_MIN)))
+        .layer(CatchPanicLayer::custom(move |panic: Box<dyn std::any::Any + Send>| middleware::on_panic(&metrics, &*panic)))
+        .layer(from_fn_with_state(shared.clone(), middleware::measure))
+        .with_state(shared)
+}
+
+/// Go's multiplexer names no allowed methods.
+async fn without_allow(mut response: Response) -> Response {
+    response.headers_mut().remove(axum::http::header::ALLOW);
+    response
+}

@@ -1,0 +1,294 @@
+//! The settings of the server: Loki's names where Loki has the setting, `millrace:` for the rest.
+//!
+//! ```text
+//! file ─▶ ${VAR} ─▶ YAML ─▶ each key: ours → checked and used
+//!                                     Loki's → accepted, named in a warning
+//!                                     nobody's → a problem, with the nearest known name
+//! ```
+//!
+//! `config/default.yaml` states every default with its unit and trade-off; a test holds it equal to
+//! [`Config::default`].
+//! Errors: [`ConfigError`], with all problems at once.
+
+pub mod env;
+pub mod known;
+pub mod load;
+pub mod print;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ingest::limits::Limits;
+use crate::types::units::{ByteSize, GoDuration};
+
+pub use load::{ConfigError, Loaded};
+
+/// What the server does when it is told nothing else.
+pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
+
+/// All settings that act. See `config/default.yaml` for units and trade-offs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Whether requests name their tenant. A Loki file that is silent about it means `true`, as in Loki.
+    pub auth_enabled: bool,
+    pub server: ServerConfig,
+    pub distributor: DistributorConfig,
+    pub querier: QuerierConfig,
+    pub frontend: FrontendConfig,
+    pub limits_config: Limits,
+    pub common: CommonConfig,
+    pub storage_config: StorageConfig,
+    pub ingester: IngesterConfig,
+    pub millrace: MillraceConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerConfig {
+    /// Empty: all addresses.
+    pub http_listen_address: String,
+    /// 0: any free port.
+    pub http_listen_port: u16,
+    pub log_level: String,
+    pub log_format: String,
+    /// How long requests may take to end after the signal to stop.
+    pub graceful_shutdown_timeout: GoDuration,
+    /// How long a client may take to send a body.
+    pub http_server_read_timeout: GoDuration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DistributorConfig {
+    /// Bytes of a push body as it arrives.
+    pub max_recv_msg_size: ByteSize,
+    /// Bytes of a push body once inflated.
+    pub max_decompressed_size: ByteSize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuerierConfig {
+    /// Queries computed at once.
+    pub max_concurrent: usize,
+    /// Loki 2.9's place of `limits_config.query_timeout`; the smaller of the two counts.
+    pub query_timeout: Option<GoDuration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FrontendConfig {
+    /// Queries that may wait for their turn; more are refused with 429.
+    pub max_outstanding_per_tenant: usize,
+}
+
+/// Loki's hint where data may lie.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommonConfig {
+    pub path_prefix: Option<PathBuf>,
+}
+
+/// Loki's hint where data may lie.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StorageConfig {
+    pub filesystem: FilesystemConfig,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilesystemConfig {
+    pub directory: Option<PathBuf>,
+}
+
+/// Loki's hint where the log may lie.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IngesterConfig {
+    pub wal: IngesterWalConfig,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IngesterWalConfig {
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MillraceConfig {
+    /// Everything the server keeps. None: see [`Config::data_dir`].
+    pub data_dir: Option<PathBuf>,
+    pub flush: FlushConfig,
+    pub wal: WalSettings,
+    pub push: PushConfig,
+    pub query: QueryConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FlushConfig {
+    pub max_bytes: ByteSize,
+    pub max_age: GoDuration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WalSettings {
+    pub fsync: Fsync,
+    pub fsync_interval: GoDuration,
+    pub segment_bytes: ByteSize,
+}
+
+/// When acknowledged lines are safe from power loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Before they are acknowledged.
+    Always,
+    /// At most `fsync_interval` later.
+    Interval,
+    /// When the kernel likes.
+    Never,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushConfig {
+    pub inflight_bytes_max: ByteSize,
+    /// 0: one a core.
+    pub decoders: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueryConfig {
+    pub memory_bytes_max: ByteSize,
+    /// 0: one a core.
+    pub threads: usize,
+    pub index_cache_bytes: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            auth_enabled: false,
+            server: ServerConfig::default(),
+            distributor: DistributorConfig::default(),
+            querier: QuerierConfig::default(),
+            frontend: FrontendConfig::default(),
+            limits_config: Limits::default(),
+            common: CommonConfig::default(),
+            storage_config: StorageConfig::default(),
+            ingester: IngesterConfig::default(),
+            millrace: MillraceConfig::default(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            http_listen_address: String::new(),
+            http_listen_port: 3100,
+            log_level: "info".to_owned(),
+            log_format: "logfmt".to_owned(),
+            graceful_shutdown_timeout: GoDuration::from_secs(30),
+            http_server_read_timeout: GoDuration::from_secs(30),
+        }
+    }
+}
+
+impl Default for DistributorConfig {
+    fn default() -> Self {
+        DistributorConfig { max_recv_msg_size: ByteSize(100 << 20), max_decompressed_size: ByteSize(256 << 20) }
+    }
+}
+
+impl Default for QuerierConfig {
+    fn default() -> Self {
+        QuerierConfig { max_concurrent: 16, query_timeout: None }
+    }
+}
+
+impl Default for FrontendConfig {
+    fn default() -> Self {
+        FrontendConfig { max_outstanding_per_tenant: 2048 }
+    }
+}
+
+impl Default for FlushConfig {
+    fn default() -> Self {
+        FlushConfig { max_bytes: ByteSize(256 << 20), max_age: GoDuration::from_secs(300) }
+    }
+}
+
+impl Default for WalSettings {
+    fn default() -> Self {
+        WalSettings {
+            fsync: Fsync::Always,
+            fsync_interval: GoDuration::from_secs(1),
+            segment_bytes: ByteSize(64 << 20),
+        }
+    }
+}
+
+impl Default for PushConfig {
+    fn default() -> Self {
+        PushConfig { inflight_bytes_max: ByteSize(256 << 20), decoders: 0 }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        QueryConfig { memory_bytes_max: ByteSize(1 << 30), threads: 0, index_cache_bytes: ByteSize(64 << 20) }
+    }
+}
+
+impl Config {
+    /// Where everything is kept: `millrace.data_dir`; else `millrace` in the directory a Loki file names, so that
+    /// Loki's own files in the same volume are left alone; else `millrace-data` in the working directory.
+    pub fn data_dir(&self) -> PathBuf {
+        if let Some(dir) = &self.millrace.data_dir {
+            return dir.clone();
+        }
+        let beside = |dir: &PathBuf| dir.parent().map(PathBuf::from);
+        let of_loki = self.common.path_prefix.clone();
+        let of_loki = of_loki.or_else(|| self.storage_config.filesystem.directory.as_ref().and_then(beside));
+        let of_loki = of_loki.or_else(|| self.ingester.wal.dir.as_ref().and_then(beside));
+        of_loki.map_or_else(|| PathBuf::from("millrace-data"), |dir| dir.join("millrace"))
+    }
+
+    /// Where requests are taken, as `address:port`.
+    pub fn listen_address(&self) -> String {
+        match self.server.http_listen_address.as_str() {
+            "" => format!("0.0.0.0:{}", self.server.http_listen_port),
+            v6 if v6.contains(':') && !v6.starts_with('[') => format!("[{v6}]:{}", self.server.http_listen_port),
+            address => format!("{address}:{}", self.server.http_listen_port),
+        }
+    }
+
+    /// When a query ends with 504.
+    pub fn query_timeout(&self) -> GoDuration {
+        let by_limits = self.limits_config.query_timeout;
+        match &self.querier.query_timeout {
+            Some(by_querier) if by_querier.0 < by_limits.0 => *by_querier,
+            _ => by_limits,
+        }
+    }
+
+    /// Threads that compute queries.
+    pub fn query_threads(&self) -> usize {
+        match self.millrace.query.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

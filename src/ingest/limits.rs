@@ -1,0 +1,198 @@
+//! `limits_config`: Loki's names, Loki's defaults; what acts here, and what is accepted and named in a warning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
+use crate::ingest::service_name::DEFAULT_SERVICE_LABELS;
+use crate::types::units::{ByteSize, GoDuration};
+
+/// Limits of one tenant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Accepted bytes a second, MB; a request over it is refused with 429.
+    pub ingestion_rate_mb: f64,
+    /// Bytes that may come at once, MB.
+    pub ingestion_burst_size_mb: f64,
+    pub max_label_name_length: usize,
+    pub max_label_value_length: usize,
+    /// `service_name` is not counted.
+    pub max_label_names_per_series: usize,
+    pub reject_old_samples: bool,
+    pub reject_old_samples_max_age: GoDuration,
+    /// How far into the future a time may be.
+    pub creation_grace_period: GoDuration,
+    /// 0 means no limit.
+    pub max_line_size: ByteSize,
+    /// Cuts long lines instead of refusing them.
+    pub max_line_size_truncate: bool,
+    pub increment_duplicate_timestamp: bool,
+    pub allow_structured_metadata: bool,
+    pub max_structured_metadata_size: ByteSize,
+    pub max_structured_metadata_entries_count: usize,
+    /// Labels that name the service; empty turns `service_name` off.
+    pub discover_service_name: Vec<String>,
+    pub discover_log_levels: bool,
+    pub log_level_fields: Vec<String>,
+
+    pub max_entries_limit_per_query: usize,
+    pub max_query_series: usize,
+    /// 0 means no limit.
+    pub max_query_length: GoDuration,
+    /// 0 means no limit.
+    pub max_query_lookback: GoDuration,
+    pub query_timeout: GoDuration,
+    pub volume_enabled: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        Limits {
+            ingestion_rate_mb: 4.0,
+            ingestion_burst_size_mb: 6.0,
+            max_label_name_length: 1024,
+            max_label_value_length: 2048,
+            max_label_names_per_series: 15,
+            reject_old_samples: true,
+            reject_old_samples_max_age: GoDuration::from_secs(7 * 86_400),
+            creation_grace_period: GoDuration::from_secs(600),
+            max_line_size: ByteSize(256 << 10),
+            max_line_size_truncate: false,
+            increment_duplicate_timestamp: false,
+            allow_structured_metadata: true,
+            max_structured_metadata_size: ByteSize(64 << 10),
+            max_structured_metadata_entries_count: 128,
+            discover_service_name: texts(DEFAULT_SERVICE_LABELS),
+            discover_log_levels: true,
+            log_level_fields: texts(DEFAULT_LEVEL_FIELDS),
+            max_entries_limit_per_query: 5000,
+            max_query_series: 500,
+            max_query_length: GoDuration::from_secs(721 * 3600),
+            max_query_lookback: GoDuration(0),
+            query_timeout: GoDuration::from_secs(60),
+            volume_enabled: true,
+        }
+    }
+}
+
+/// Keys of Loki's `limits_config` that are accepted and do nothing here (yet): named in a warning when set.
+pub const KNOWN_UNUSED: &[&str] = &[
+    "allow_deletes",
+    "block_ingestion_policy_until",
+    "block_ingestion_status_code",
+    "block_ingestion_until",
+    "blocked_queries",
+    "bloom_block_encoding",
+    "bloom_build_builder_response_timeout",
+    "bloom_build_max_builders",
+    "bloom_build_task_max_retries",
+    "bloom_creation_enabled",
+    "bloom_gateway_enable_filtering",
+    "bloom_max_block_size",
+    "bloom_max_bloom_size",
+    "bloom_planning_strategy",
+    "bloom_prefetch_blocks",
+    "bloom_split_series_keyspace_by",
+    "bloom_task_target_series_chunk_size",
+    "cardinality_limit",
+    "dataobj_index_compaction_enabled",
+    "dataobj_log_compaction_enabled",
+    "debug_engine_streams",
+    "debug_engine_tasks",
+    "deletion_mode",
+    "discover_generic_fields",
+    "enforce_metric_name",
+    "enforced_labels",
+    "engine_results_cache_time_bucket_interval",
+    "index_gateway_max_capacity",
+    "index_gateway_shard_size",
+    "ingestion_partitions_tenant_shard_size",
+    "ingestion_rate_strategy",
+    "log_level_from_json_max_depth",
+    "max_cache_freshness_per_query",
+    "max_chunks_per_query",
+    "max_concurrent_tail_requests",
+    "max_global_streams_per_user",
+    "max_line_size_truncate_identifier",
+    "max_metadata_cache_freshness",
+    "max_querier_bytes_read",
+    "max_queriers_per_tenant",
+    "max_query_bytes_read",
+    "max_query_capacity",
+    "max_query_parallelism",
+    "max_query_range",
+    "max_stats_cache_freshness",
+    "max_streams_matchers_per_query",
+    "max_streams_per_user",
+    "metric_aggregation_enabled",
+    "min_sharding_lookback",
+    "minimum_labels_number",
+    "otlp_config",
+    "pattern_ingester_tokenizable_json_fields_append",
+    "pattern_ingester_tokenizable_json_fields_default",
+    "pattern_ingester_tokenizable_json_fields_delete",
+    "pattern_persistence_enabled",
+    "pattern_persistence_granularity",
+    "pattern_rate_threshold",
+    "per_stream_rate_limit",
+    "per_stream_rate_limit_burst",
+    "per_tenant_override_config",
+    "per_tenant_override_period",
+    "policy_enforced_labels",
+    "policy_stream_mapping",
+    "query_ready_index_num_days",
+    "query_split_interval",
+    "recent_metadata_query_window",
+    "required_labels",
+    "retention_period",
+    "retention_stream",
+    "ruler_max_rule_groups_per_tenant",
+    "ruler_max_rules_per_rule_group",
+    "ruler_remote_evaluation_max_response_size",
+    "ruler_remote_evaluation_timeout",
+    "ruler_remote_write_config",
+    "ruler_remote_write_disabled",
+    "ruler_tenant_shard_size",
+    "s3_sse_kms_encryption_context",
+    "s3_sse_kms_key_id",
+    "s3_sse_type",
+    "shard_aggregations",
+    "shard_streams",
+    "simulated_push_latency",
+    "split_ingester_queries_by_interval",
+    "split_instant_metric_queries_by_interval",
+    "split_metadata_queries_by_interval",
+    "split_queries_by_interval",
+    "split_recent_metadata_queries_by_interval",
+    "tsdb_max_bytes_per_shard",
+    "tsdb_max_query_parallelism",
+    "tsdb_precompute_chunks",
+    "tsdb_sharding_strategy",
+    "unordered_writes",
+    "use_owned_stream_count",
+    "volume_max_series",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lokis_forms_of_values_are_read() {
+        let limits: Limits = serde_json::from_str(
+            r#"{"max_line_size": "1KB", "creation_grace_period": "87600h", "ingestion_rate_mb": 10, "reject_old_samples_max_age": "168h"}"#,
+        )
+        .expect("valid");
+        assert_eq!(limits.max_line_size, ByteSize(1024));
+        assert_eq!(limits.reject_old_samples_max_age, Limits::default().reject_old_samples_max_age);
+    }
+
+    #[test]
+    fn nothing_is_both_used_and_unused() {
+        let used = serde_json::to_value(Limits::default()).expect("serialisable");
+        let used = used.as_object().expect("a map");
+        assert!(KNOWN_UNUSED.iter().all(|key| !used.contains_key(*key)));
+        assert!(KNOWN_UNUSED.is_sorted());
+    }
+}

@@ -1,0 +1,26 @@
+//! LogQL syntax: text to tree and back. No data, no execution.
+//!
+//! ```text
+//! text ─▶ lexer ─▶ parser (recursive descent) ─▶ ast ─▶ validate        printer: ast ─▶ canonical text
+//! ```
+//!
+//! Errors: [`ParseError`], worded as Loki words it, with line and column.
+
+pub mod ast;
+mod error;
+pub mod go_regex;
+pub mod json_path;
+mod lexer;
+pub mod line_pattern;
+mod parser;
+mod pretty;
+mod printer;
+mod validate;
+
+pub use error::ParseError;
+pub use parser::{parse, parse_matchers};
+pub use pretty::format;
+pub use printer::{print, print_stage};
+
+#[cfg(test)]
+mod tests;

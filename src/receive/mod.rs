@@ -1,0 +1,3 @@
+//! From the bytes of a request to rows: doors for logs.
+
+pub mod decode;

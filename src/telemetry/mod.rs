@@ -1,0 +1,5 @@
+//! What the server says about itself: metrics on `/metrics`, events on standard error.
+
+pub mod logging;
+pub mod metrics;
+mod process;
