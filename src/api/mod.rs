@@ -104,3 +104,6 @@ impl Shared {
         Shared { state, push_gate, query_gate }
     }
 }
+
+#[cfg(test)]
+mod tests;

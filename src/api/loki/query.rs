@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use crate::api::Shared;
-use crate::api::error::{ApiError, ErrorKind, plain_text};
+use crate::api::error::{ApiError, plain_text};
 use crate::api::loki::encode;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
@@ -152,7 +152,6 @@ fn has_no_cache(headers: &HeaderMap) -> bool {
     directives.split(',').any(|found| found.trim().eq_ignore_ascii_case("no-cache"))
 }
 
-/// The query behind an error is a client's; a defect is ours.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +163,5 @@ mod tests {
         assert!(!has_flag(&headers(ENCODING_FLAGS, "categorize"), CATEGORIZE));
         assert!(has_no_cache(&headers("cache-control", "private, No-Cache")));
         assert!(!has_no_cache(&HeaderMap::new()));
-        assert_eq!(ErrorKind::Timeout.status().as_u16(), 504);
     }
 }

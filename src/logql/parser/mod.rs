@@ -1,0 +1,168 @@
+//! The parser: recursive descent over tokens, one file a part of the grammar.
+//!
+//! Each place that can fail names what it would have taken, in the order of Loki's tokens; as Loki's
+//! generated parser does, more than four are not listed.
+
+mod log;
+mod metric;
+
+use super::ast::{Expr, Matcher};
+use super::error::ParseError;
+use super::lexer::{Kind, Token, tokens};
+use super::validate::{self, validate};
+
+/// Longest query, bytes (exclusive).
+const QUERY_BYTES_MAX: usize = 131_072;
+/// Deepest nesting of parentheses and operators: keeps hostile input off the stack.
+const DEPTH_MAX: usize = 256;
+
+/// Parses and validates a query.
+pub fn parse(query: &str) -> Result<Expr, ParseError> {
+    let expr = parse_unvalidated(query)?;
+    validate(&expr)?;
+    Ok(expr)
+}
+
+/// Parses a bare selector, as the series and label endpoints take it.
+///
+/// With `need_selective`, a selector must have a matcher that the empty string does not pass.
+pub fn parse_matchers(text: &str, need_selective: bool) -> Result<Vec<Matcher>, ParseError> {
+    let expr = parse_unvalidated(text)?;
+    if need_selective {
+        validate(&expr)?;
+    }
+    match expr {
+        Expr::Log(log) if log.stages.is_empty() => {
+            validate::check_matchers_compile(&log.matchers)?;
+            Ok(log.matchers)
+        }
+        _ => Err(ParseError::about("only label matchers are supported")),
+    }
+}
+
+fn parse_unvalidated(query: &str) -> Result<Expr, ParseError> {
+    if query.len() >= QUERY_BYTES_MAX {
+        return Err(ParseError::about(format!("input size too long ({} > {QUERY_BYTES_MAX})", query.len())));
+    }
+    let mut parser = Parser { tokens: tokens(query)?, at: 0, depth: 0 };
+    let expr = parser.expression(0)?;
+    if parser.peek() != &Kind::End {
+        return parser.unexpected(&[]);
+    }
+    Ok(expr)
+}
+
+pub(super) struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+}
+
+pub(super) type Parsed<T> = Result<T, ParseError>;
+
+impl Parser {
+    fn peek(&self) -> &Kind {
+        &self.tokens[self.at].kind
+    }
+
+    fn peek_second(&self) -> &Kind {
+        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
+    }
+
+    fn advance(&mut self) {
+        if self.at + 1 < self.tokens.len() {
+            self.at += 1;
+        }
+    }
+
+    fn is(&self, symbol: &str) -> bool {
+        matches!(self.peek(), Kind::Symbol(name) if *name == symbol)
+    }
+
+    fn take(&mut self, symbol: &str) -> bool {
+        let found = self.is(symbol);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    fn expect(&mut self, symbol: &'static str) -> Parsed<()> {
+        if self.take(symbol) { Ok(()) } else { self.unexpected(&[symbol]) }
+    }
+
+    fn unexpected<T>(&self, expected: &[&str]) -> Parsed<T> {
+        let token = &self.tokens[self.at];
+        let mut message = format!("syntax error: unexpected {}", token.kind.name());
+        if (1..=4).contains(&expected.len()) {
+            message.push_str(", expecting ");
+            message.push_str(&expected.join(" or "));
+        }
+        Err(ParseError { message, line: token.line, column: token.column })
+    }
+
+    fn identifier(&mut self, expected: &[&str]) -> Parsed<String> {
+        let Kind::Identifier(name) = self.peek() else {
+            return self.unexpected(expected);
+        };
+        let name = name.clone();
+        self.advance();
+        Ok(name)
+    }
+
+    fn text(&mut self, expected: &[&str]) -> Parsed<String> {
+        let Kind::Text(text) = self.peek() else {
+            return self.unexpected(expected);
+        };
+        let text = text.clone();
+        self.advance();
+        Ok(text)
+    }
+
+    fn number(&mut self, expected: &[&str]) -> Parsed<String> {
+        let Kind::Number(number) = self.peek() else {
+            return self.unexpected(expected);
+        };
+        let number = number.clone();
+        self.advance();
+        Ok(number)
+    }
+
+    /// Runs `inner` one level deeper.
+    fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(ParseError::about(format!("the query is nested deeper than {DEPTH_MAX} levels")));
+        }
+        let parsed = inner(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// `(a, b)`, possibly empty.
+    fn label_list(&mut self) -> Parsed<Vec<String>> {
+        self.expect("(")?;
+        let mut labels = Vec::new();
+        if self.take(")") {
+            return Ok(labels);
+        }
+        labels.push(self.identifier(&["IDENTIFIER", ")"])?);
+        loop {
+            if self.take(")") {
+                return Ok(labels);
+            }
+            if !self.take(",") {
+                return self.unexpected(&[",", ")"]);
+            }
+            labels.push(self.identifier(&["IDENTIFIER"])?);
+        }
+    }
+}
+
+/// A number as Go reads it.
+fn float(text: &str) -> Option<f64> {
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok().map(|number| number as f64);
+    }
+    text.replace('_', "").parse().ok()
+}
