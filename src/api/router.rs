@@ -2,8 +2,7 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -44,17 +43,10 @@ pub fn router(state: AppState) -> Router {
     of_a_tenant
         .merge(of_anyone)
         .method_not_allowed_fallback(middleware::method_not_allowed)
-        .layer(map_response(without_allow))
         .fallback(middleware::not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(gzip.compress_when(SizeAbove::new(GZIP_BYTES_MIN)))
         .layer(CatchPanicLayer::custom(move |panic: Box<dyn std::any::Any + Send>| middleware::on_panic(&metrics, &*panic)))
         .layer(from_fn_with_state(shared.clone(), middleware::measure))
         .with_state(shared)
-}
-
-/// Go's multiplexer names no allowed methods.
-async fn without_allow(mut response: Response) -> Response {
-    response.headers_mut().remove(axum::http::header::ALLOW);
-    response
 }

@@ -117,7 +117,7 @@ async fn what_the_multiplexer_says() {
     assert_eq!((lost.status, lost.body.as_str()), (404, "404 page not found\n"));
     assert_eq!((lost.header("content-type"), lost.header("x-content-type-options")), ("text/plain; charset=utf-8", "nosniff"));
     let wrong = face.get("/loki/api/v1/push").await;
-    assert_eq!((wrong.status, wrong.body.as_str(), wrong.header("allow")), (405, "", ""));
+    assert_eq!((wrong.status, wrong.body.as_str(), wrong.header("allow")), (405, "", "POST"));
     assert_eq!(face.send("DELETE", "/loki/api/v1/query", &[], "").await.status, 405);
 }
 
@@ -218,6 +218,34 @@ async fn nothing_stored_nothing_found() {
     assert_eq!(face.get("/loki/api/v1/series?match[]=%7B%20%7D").await.body, "{\"status\":\"success\",\"data\":[]}");
     let wrong = face.get("/loki/api/v1/labels?start=abc").await;
     assert_eq!((wrong.status, wrong.body.as_str()), (400, "could not parse 'start' parameter: strconv.ParseInt: parsing \"abc\": invalid syntax"));
+}
+
+#[tokio::test]
+async fn queries() {
+    let face = face(|_| {});
+    let check = async |path: &str, status: u16, body: &str| {
+        let answer = face.get(path).await;
+        let without_stats = answer.body.split(",\"stats\":").next().unwrap_or("");
+        assert_eq!((answer.status, without_stats), (status, body), "{path}");
+    };
+    check("/loki/api/v1/query?query=vector(1)%2Bvector(1)&time=4000000000&direction=backward", 200,
+        "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{},\"value\":[4000000000,\"2\"]}]").await;
+    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D", 200,
+        "{\"status\":\"success\",\"data\":{\"resultType\":\"streams\",\"result\":[]").await;
+    check("/loki/api/v1/query?query=%7Ba%3D%22b%22%7D", 400,
+        "log queries are not supported as an instant query type, please change your query to a range query type").await;
+    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&limit=6000", 400,
+        "max entries limit per query exceeded, limit > max_entries_limit_per_query (6000 > 5000)").await;
+    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&start=1&end=1768480000", 400,
+        "the query time range exceeds the limit (query length: 491244h26m39s, limit: 30d1h)").await;
+    check("/loki/api/v1/query_range", 400, "parse error : syntax error: unexpected $end").await;
+    check("/loki/api/v1/index/stats?query=%7Ba%3D%22b%22%7D", 200, "{\"streams\":0,\"chunks\":0,\"bytes\":0,\"entries\":0}").await;
+    check("/loki/api/v1/format_query?query=%7Ba%3D%22b%22%7D%7Cjson", 200, "{\"status\":\"success\",\"data\":\"{a=\\\"b\\\"} | json\"}").await;
+    let flags = [("x-loki-response-encoding-flags", "categorize-labels"), ("content-type", "application/x-www-form-urlencoded")];
+    let flagged = face.send("POST", "/loki/api/v1/query_range", &flags, "query=%7Ba%3D%22b%22%7D").await;
+    assert!(flagged.body.contains("\"encodingFlags\":[\"categorize-labels\"],\"result\":[]"), "{}", flagged.body);
+    let plan = face.get("/loki/api/v1/query_range?explain=true&query=%7Ba%3D%22b%22%7D").await;
+    assert_eq!((plan.status, plan.header("content-type")), (200, "text/plain; charset=utf-8"));
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ fn go_words(pattern: &str, kind: &ErrorKind, start: usize, end: usize) -> String
         ErrorKind::GroupUnopened => format!("unexpected ): `{pattern}`"),
         ErrorKind::ClassUnclosed => format!("missing closing ]: `{}`", at(start, pattern.len())),
         ErrorKind::ClassRangeInvalid => format!("invalid character class range: `{}`", at(start, end)),
-        ErrorKind::RepetitionMissing => format!("missing argument to repetition operator: `{}`", at(end.saturating_sub(1), end)),
+        ErrorKind::RepetitionMissing => format!("missing argument to repetition operator: `{}`", at(start, end.max(start + 1))),
         ErrorKind::RepetitionCountInvalid => format!("invalid repeat count: `{}`", at(start, end)),
         ErrorKind::EscapeUnexpectedEof => "trailing backslash at end of expression: ``".to_owned(),
         ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => {

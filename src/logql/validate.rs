@@ -160,6 +160,8 @@ pub(super) fn check_vector(
         (Some(param), false) => return error(format!("unsupported parameter for operation {name}({param},")),
         (None, false) => {}
     }
+    // `by ()` is what no grouping means.
+    vector.grouping = vector.grouping.filter(|grouping| grouping.without || !grouping.labels.is_empty());
     if vector.op == VectorOp::ApproxTopk && vector.grouping.is_some() {
         return error(format!("grouping not allowed for {name} aggregation"));
     }

@@ -9,7 +9,7 @@ use crate::logql;
 
 /// 200 `{"status":"success","data":…}`, or 400 `{"status":"invalid-query","error":…}`.
 pub async fn format_query(params: Params) -> Response {
-    match logql::format(params.get("query")) {
+    match logql::parse(params.get("query")).map(|expr| logql::format(&expr)) {
         Ok(text) => axum::Json(json!({ "status": "success", "data": text })).into_response(),
         Err(error) => {
             let body = json!({ "status": "invalid-query", "error": error.to_string() });

@@ -45,7 +45,7 @@ pub async fn values(
 fn matchers(params: &Params) -> Result<Vec<Matcher>, ApiError> {
     match params.get("query") {
         "" => Ok(Vec::new()),
-        text => logql::parse_matchers(text).map_err(|error| ApiError::bad_input(error.to_string())),
+        text => logql::parse_matchers(text, true).map_err(|error| ApiError::bad_input(error.to_string())),
     }
 }
 

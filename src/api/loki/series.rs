@@ -46,7 +46,7 @@ fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
     }
     texts
         .into_iter()
-        .map(|text| logql::parse_matchers(text).map_err(|error| ApiError::bad_input(error.to_string())))
+        .map(|text| logql::parse_matchers(text, true).map_err(|error| ApiError::bad_input(error.to_string())))
         .collect()
 }
 
@@ -58,7 +58,7 @@ pub async fn index_stats(
 ) -> Result<Response, ApiError> {
     let range = RangeParams::parse(&params, shared.state.clock.now())?;
     let matchers =
-        logql::parse_matchers(params.get("query")).map_err(|error| ApiError::bad_input(error.to_string()))?;
+        logql::parse_matchers(params.get("query"), true).map_err(|error| ApiError::bad_input(error.to_string()))?;
     let range = TimeRange::new(range.start, range.end.saturating_add(1));
     let stats = shared.state.engine.index_stats(&tenant, range, &matchers).await?;
     Ok(json_answer(format!(
