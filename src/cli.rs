@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::load::load;
+use crate::config::load::{Environment, load};
 use crate::config::{Config, Loaded};
 
 /// A log store that speaks Loki, SQL and streaming rules over open Parquet files.
@@ -44,7 +44,12 @@ pub struct Serve {
     /// 0: any free port.
     #[arg(long = "http-port", alias = "server.http-listen-port", env = "MILLRACE_HTTP_PORT", value_name = "PORT")]
     pub http_port: Option<u16>,
-    #[arg(long = "http-address", alias = "server.http-listen-address", env = "MILLRACE_HTTP_ADDRESS", value_name = "ADDRESS")]
+    #[arg(
+        long = "http-address",
+        alias = "server.http-listen-address",
+        env = "MILLRACE_HTTP_ADDRESS",
+        value_name = "ADDRESS"
+    )]
     pub http_address: Option<String>,
     /// trace, debug, info, warn or error.
     #[arg(long = "log-level", alias = "log.level", env = "MILLRACE_LOG_LEVEL", value_name = "LEVEL")]
@@ -74,7 +79,8 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
     for (at, argument) in arguments.into_iter().enumerate() {
         let text = argument.to_str().unwrap_or("");
         let is_long_with_one_dash = text.len() > 2 && text.starts_with('-') && text.as_bytes()[1].is_ascii_alphabetic();
-        let names_command = ["serve", "defaults", "help", "--help", "-h", "--version", "-V", "-version"].contains(&text);
+        let names_command =
+            ["serve", "defaults", "help", "--help", "-h", "--version", "-V", "-version"].contains(&text);
         if at == 1 && !names_command {
             out.push("serve".into());
         }
@@ -113,7 +119,8 @@ impl Serve {
     fn read(&self, path: PathBuf) -> Result<Loaded, CliError> {
         let text = std::fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
         let environment = |name: &str| std::env::var(name).ok();
-        let environment: Option<&dyn Fn(&str) -> Option<String>> = if self.expand_env { Some(&environment) } else { None };
+        let environment: Option<Environment<'_>> =
+            if self.expand_env { Some(&environment) } else { None };
         load(&text, environment).map_err(|source| CliError::Config { path, source })
     }
 }

@@ -28,7 +28,7 @@ pub use load::{ConfigError, Loaded};
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
 
 /// All settings that act. See `config/default.yaml` for units and trade-offs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
     /// Whether requests name their tenant. A Loki file that is silent about it means `true`, as in Loki.
@@ -170,23 +170,6 @@ pub struct QueryConfig {
     /// 0: one a core.
     pub threads: usize,
     pub index_cache_bytes: ByteSize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            auth_enabled: false,
-            server: ServerConfig::default(),
-            distributor: DistributorConfig::default(),
-            querier: QuerierConfig::default(),
-            frontend: FrontendConfig::default(),
-            limits_config: Limits::default(),
-            common: CommonConfig::default(),
-            storage_config: StorageConfig::default(),
-            ingester: IngesterConfig::default(),
-            millrace: MillraceConfig::default(),
-        }
-    }
 }
 
 impl Default for ServerConfig {

@@ -16,7 +16,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Measures requests for `loki_request_duration_seconds`.
 pub async fn measure(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |path| route_label(path.as_str()));
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |path| route_label(path.as_str()));
     let mut measured = Measured::start(shared.state.metrics.clone(), method_label(request.method()), route);
     let response = next.run(request).await;
     measured.status = response.status();

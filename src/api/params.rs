@@ -10,8 +10,8 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use url::form_urlencoded;
 
-use crate::api::error::{ApiError, ErrorKind};
 use crate::api::durations::parse_prometheus_duration;
+use crate::api::error::{ApiError, ErrorKind};
 use crate::query::Direction;
 use crate::types::time::{NANOS_PER_MILLI, NANOS_PER_SECOND, UnixNanos};
 
@@ -48,7 +48,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let form = if has_form_body(&parts.method, &parts.headers) { read_form(body).await? } else { Default::default() };
+        let form =
+            if has_form_body(&parts.method, &parts.headers) { read_form(body).await? } else { Default::default() };
         Ok(Params::parse(&form, parts.uri.query().unwrap_or("")))
     }
 }
@@ -133,7 +134,9 @@ impl InstantParams {
 
 /// `start` and `end`, or the last `since` (an hour) until now.
 pub fn bounds(params: &Params, now: UnixNanos) -> Result<(UnixNanos, UnixNanos), ApiError> {
-    let in_parameter = |name: &'static str| move |cause: String| ApiError::bad_input(format!("could not parse '{name}' parameter: {cause}"));
+    let in_parameter = |name: &'static str| {
+        move |cause: String| ApiError::bad_input(format!("could not parse '{name}' parameter: {cause}"))
+    };
     let since_ns = match params.get("since") {
         "" => SINCE_DEFAULT_NS,
         text => parse_prometheus_duration(text).map_err(|cause| in_parameter("since")(cause.to_string()))?,
@@ -156,9 +159,8 @@ fn limit(params: &Params) -> Result<usize, ApiError> {
     if limit <= 0 {
         return Err(ApiError::bad_input("limit must be a positive value"));
     }
-    let in_range = u32::try_from(limit).map_err(|_| {
-        ApiError::bad_input(format!("limit value {limit} is out of range [0, {}]", u32::MAX))
-    })?;
+    let in_range = u32::try_from(limit)
+        .map_err(|_| ApiError::bad_input(format!("limit value {limit} is out of range [0, {}]", u32::MAX)))?;
     Ok(in_range as usize)
 }
 
@@ -211,7 +213,8 @@ fn seconds_or_duration(text: &str) -> Result<i64, ApiError> {
         }
         return Ok(nanos as i64);
     }
-    parse_prometheus_duration(text).map_err(|_| ApiError::bad_input(format!("cannot parse {text:?} to a valid duration")))
+    parse_prometheus_duration(text)
+        .map_err(|_| ApiError::bad_input(format!("cannot parse {text:?} to a valid duration")))
 }
 
 /// Decimal as Go's `strconv` reads it, with its error text.

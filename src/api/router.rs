@@ -46,7 +46,9 @@ pub fn router(state: AppState) -> Router {
         .fallback(middleware::not_found)
         .layer(DefaultBodyLimit::disable())
         .layer(gzip.compress_when(SizeAbove::new(GZIP_BYTES_MIN)))
-        .layer(CatchPanicLayer::custom(move |panic: Box<dyn std::any::Any + Send>| middleware::on_panic(&metrics, &*panic)))
+        .layer(CatchPanicLayer::custom(move |panic: Box<dyn std::any::Any + Send>| {
+            middleware::on_panic(&metrics, &*panic)
+        }))
         .layer(from_fn_with_state(shared.clone(), middleware::measure))
         .with_state(shared)
 }

@@ -57,7 +57,9 @@ async fn statement(request: Request) -> Result<String, ApiError> {
             return Ok(statement);
         }
         let body = to_bytes(request.into_body(), STATEMENT_BYTES_MAX).await;
-        let body = body.map_err(|_| ApiError::new(ErrorKind::TooLarge, format!("statement larger than {STATEMENT_BYTES_MAX} bytes")))?;
+        let body = body.map_err(|_| {
+            ApiError::new(ErrorKind::TooLarge, format!("statement larger than {STATEMENT_BYTES_MAX} bytes"))
+        })?;
         return String::from_utf8(body.into()).map_err(|_| ApiError::bad_input("the statement is not UTF-8"));
     }
     let params = Params::from_request(request, &()).await?;
@@ -191,7 +193,11 @@ fn flattened(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 /// The answer, begun once the first rows are known to be good.
-async fn stream_rows(mut rows: SendableRecordBatchStream, form: Form, running: RunningQuery) -> Result<Response, ApiError> {
+async fn stream_rows(
+    mut rows: SendableRecordBatchStream,
+    form: Form,
+    running: RunningQuery,
+) -> Result<Response, ApiError> {
     let failed = |error: ArrowError| ApiError::new(ErrorKind::Bug, error.to_string());
     let mut writer = RowWriter::new(form, &rows.schema()).map_err(failed)?;
     match rows.next().await {

@@ -58,7 +58,8 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let store = Arc::new(object_store::memory::InMemory::new());
     let indexes = FileIndexes::new(store, object_store::path::Path::default(), streams.clone(), 1 << 20);
     let catalog = Arc::new(Catalog::new(streams, Vec::new(), Lsn(0)));
-    let limits = EngineLimits { memory_bytes_max: 64 << 20, threads: 1, timeout: Duration::from_secs(5), series_max: 10 };
+    let limits =
+        EngineLimits { memory_bytes_max: 64 << 20, threads: 1, timeout: Duration::from_secs(5), series_max: 10 };
     let threads = tokio::runtime::Handle::current();
     let engine = Engine::new(catalog, indexes, limits, clock.clone(), threads).expect("an engine");
     let sink = Arc::new(Sink::default());
@@ -92,10 +93,15 @@ impl Face {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("infallible");
+        let response =
+            self.router.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 24).await.expect("a body");
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -115,7 +121,10 @@ async fn what_the_multiplexer_says() {
     let face = face(|_| {});
     let lost = face.get("/loki/api/v1/nope").await;
     assert_eq!((lost.status, lost.body.as_str()), (404, "404 page not found\n"));
-    assert_eq!((lost.header("content-type"), lost.header("x-content-type-options")), ("text/plain; charset=utf-8", "nosniff"));
+    assert_eq!(
+        (lost.header("content-type"), lost.header("x-content-type-options")),
+        ("text/plain; charset=utf-8", "nosniff")
+    );
     let wrong = face.get("/loki/api/v1/push").await;
     assert_eq!((wrong.status, wrong.body.as_str(), wrong.header("allow")), (405, "", "POST"));
     assert_eq!(face.send("DELETE", "/loki/api/v1/query", &[], "").await.status, 405);
@@ -142,21 +151,28 @@ async fn pages_of_operators() {
     assert!(face.get("/loki/api/v1/status/buildinfo").await.body.contains("+millrace."));
     assert!(face.get("/services").await.body.contains("ingester => Running"));
     let metrics = face.get("/metrics").await.body;
-    let expected = "loki_request_duration_seconds_count{method=\"GET\",route=\"ready\",status_code=\"503\",ws=\"false\"} 1";
+    let expected =
+        "loki_request_duration_seconds_count{method=\"GET\",route=\"ready\",status_code=\"503\",ws=\"false\"} 1";
     assert!(metrics.contains(expected), "{metrics}");
 }
 
 #[tokio::test]
 async fn tenants() {
     let open = face(|_| {});
-    assert_eq!(open.send("POST", "/loki/api/v1/push", &[JSON, ("x-scope-orgid", "me")], push_body(1)).await.status, 204);
+    assert_eq!(
+        open.send("POST", "/loki/api/v1/push", &[JSON, ("x-scope-orgid", "me")], push_body(1)).await.status,
+        204
+    );
     assert_eq!(*open.sink.pushed.lock(), [("fake".to_owned(), 1)]);
     let closed = face(|config| config.auth_enabled = true);
     let refused = closed.send("POST", "/loki/api/v1/push", &[JSON], push_body(1)).await;
     assert_eq!((refused.status, refused.body.as_str()), (401, "no org id\n"));
     assert_eq!(closed.get("/loki/api/v1/labels").await.status, 401);
     assert_eq!(closed.get("/ready").await.status, 503, "pages of operators need no tenant");
-    assert_eq!(closed.send("POST", "/loki/api/v1/push", &[JSON, ("x-scope-orgid", "me")], push_body(2)).await.status, 204);
+    assert_eq!(
+        closed.send("POST", "/loki/api/v1/push", &[JSON, ("x-scope-orgid", "me")], push_body(2)).await.status,
+        204
+    );
     assert_eq!(*closed.sink.pushed.lock(), [("me".to_owned(), 2)]);
 }
 
@@ -181,7 +197,13 @@ async fn pushes() {
     assert_eq!(refusals(empty), (422, "error at least one valid stream is required for ingestion\n".to_owned()));
     let large = face.send("POST", "/loki/api/v1/push", &[JSON], push_body(200)).await;
     assert_eq!(large.status, 413);
-    let pieces = futures::stream::iter(push_body(200).into_bytes().chunks(100).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>());
+    let pieces = futures::stream::iter(
+        push_body(200)
+            .into_bytes()
+            .chunks(100)
+            .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
+            .collect::<Vec<_>>(),
+    );
     assert_eq!(face.send("POST", "/loki/api/v1/push", &[JSON], Body::from_stream(pieces)).await.status, 413);
     let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     assert_eq!(face.send("POST", "/loki/api/v1/push", &[JSON], stalled).await.status, 408);
@@ -216,8 +238,14 @@ async fn nothing_stored_nothing_found() {
     assert_eq!(face.get("/loki/api/v1/label/__stream_shard__/values").await.body, "{\"status\":\"success\"}");
     assert_eq!(face.get("/loki/api/v1/series").await.body, "{\"status\":\"success\",\"data\":[]}");
     assert_eq!(face.get("/loki/api/v1/series?match[]=%7B%20%7D").await.body, "{\"status\":\"success\",\"data\":[]}");
+    assert_eq!(face.get("/loki/api/v1/series?match[]=%7Ba!%3D%22b%22%7D").await.status, 200);
+    let two = face.get("/loki/api/v1/series?match[]=%7B%7D&match=%7Ba%3D%22b%22%7D").await;
+    assert_eq!((two.status, two.body.as_str()), (400, "0 matchers in group: {}"));
     let wrong = face.get("/loki/api/v1/labels?start=abc").await;
-    assert_eq!((wrong.status, wrong.body.as_str()), (400, "could not parse 'start' parameter: strconv.ParseInt: parsing \"abc\": invalid syntax"));
+    assert_eq!(
+        (wrong.status, wrong.body.as_str()),
+        (400, "could not parse 'start' parameter: strconv.ParseInt: parsing \"abc\": invalid syntax")
+    );
 }
 
 #[tokio::test]
@@ -230,18 +258,47 @@ async fn queries() {
     };
     check("/loki/api/v1/query?query=vector(1)%2Bvector(1)&time=4000000000&direction=backward", 200,
         "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{},\"value\":[4000000000,\"2\"]}]").await;
-    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D", 200,
-        "{\"status\":\"success\",\"data\":{\"resultType\":\"streams\",\"result\":[]").await;
-    check("/loki/api/v1/query?query=%7Ba%3D%22b%22%7D", 400,
-        "log queries are not supported as an instant query type, please change your query to a range query type").await;
-    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&limit=6000", 400,
-        "max entries limit per query exceeded, limit > max_entries_limit_per_query (6000 > 5000)").await;
-    check("/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&start=1&end=1768480000", 400,
-        "the query time range exceeds the limit (query length: 491244h26m39s, limit: 30d1h)").await;
+    check(
+        "/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D",
+        200,
+        "{\"status\":\"success\",\"data\":{\"resultType\":\"streams\",\"result\":[]",
+    )
+    .await;
+    check(
+        "/loki/api/v1/query?query=%7Ba%3D%22b%22%7D",
+        400,
+        "log queries are not supported as an instant query type, please change your query to a range query type",
+    )
+    .await;
+    check(
+        "/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&limit=6000",
+        400,
+        "max entries limit per query exceeded, limit > max_entries_limit_per_query (6000 > 5000)",
+    )
+    .await;
+    check(
+        "/loki/api/v1/query_range?query=%7Ba%3D%22b%22%7D&start=1&end=1768480000",
+        400,
+        "the query time range exceeds the limit (query length: 491244h26m39s, limit: 30d1h)",
+    )
+    .await;
     check("/loki/api/v1/query_range", 400, "parse error : syntax error: unexpected $end").await;
-    check("/loki/api/v1/index/stats?query=%7Ba%3D%22b%22%7D", 200, "{\"streams\":0,\"chunks\":0,\"bytes\":0,\"entries\":0}").await;
-    check("/loki/api/v1/format_query?query=%7Ba%3D%22b%22%7D%7Cjson", 200, "{\"status\":\"success\",\"data\":\"{a=\\\"b\\\"} | json\"}").await;
-    let flags = [("x-loki-response-encoding-flags", "categorize-labels"), ("content-type", "application/x-www-form-urlencoded")];
+    check(
+        "/loki/api/v1/index/stats?query=%7Ba%3D%22b%22%7D",
+        200,
+        "{\"streams\":0,\"chunks\":0,\"bytes\":0,\"entries\":0}",
+    )
+    .await;
+    check(
+        "/loki/api/v1/format_query?query=%7Ba%3D%22b%22%7D%7Cjson",
+        200,
+        "{\"status\":\"success\",\"data\":\"{a=\\\"b\\\"} | json\"}",
+    )
+    .await;
+    let flags = [
+        ("x-loki-response-encoding-flags", "categorize-labels"),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
     let flagged = face.send("POST", "/loki/api/v1/query_range", &flags, "query=%7Ba%3D%22b%22%7D").await;
     assert!(flagged.body.contains("\"encodingFlags\":[\"categorize-labels\"],\"result\":[]"), "{}", flagged.body);
     let plan = face.get("/loki/api/v1/query_range?explain=true&query=%7Ba%3D%22b%22%7D").await;
@@ -282,15 +339,26 @@ async fn large_answers_are_compressed_when_asked() {
 async fn sql_in_four_forms() {
     let face = face(|_| {});
     let ask = async |accept: &'static str| {
-        face.send("POST", "/api/v1/sql", &[("accept", accept)], "select 1 as a, 'x' as b union all select 2, null order by a").await
+        face.send(
+            "POST",
+            "/api/v1/sql",
+            &[("accept", accept)],
+            "select 1 as a, 'x' as b union all select 2, null order by a",
+        )
+        .await
     };
     let json = ask("application/json").await;
     assert_eq!((json.status, json.body.as_str()), (200, "[{\"a\":1,\"b\":\"x\"},{\"a\":2,\"b\":null}]"));
     assert_eq!(ask("application/x-ndjson").await.body, "{\"a\":1,\"b\":\"x\"}\n{\"a\":2,\"b\":null}\n");
     let csv = ask("text/csv;q=0.9").await;
     assert_eq!((csv.body.as_str(), csv.header("content-type")), ("a,b\n1,x\n2,\n", "text/csv; charset=utf-8"));
-    assert_eq!(ask("application/vnd.apache.arrow.stream").await.header("content-type"), "application/vnd.apache.arrow.stream");
-    let nested = face.send("POST", "/api/v1/sql?query=select%20%5B1,2%5D%20as%20l%20where%20false", &[("accept", "text/csv")], "").await;
+    assert_eq!(
+        ask("application/vnd.apache.arrow.stream").await.header("content-type"),
+        "application/vnd.apache.arrow.stream"
+    );
+    let nested = face
+        .send("POST", "/api/v1/sql?query=select%20%5B1,2%5D%20as%20l%20where%20false", &[("accept", "text/csv")], "")
+        .await;
     assert_eq!((nested.status, nested.body.as_str()), (200, "l\n"));
     let wrong = face.get("/api/v1/sql?sql=selec").await;
     assert_eq!(wrong.status, 400);

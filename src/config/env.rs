@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn references() {
-        let lookup = |name: &str| [("A", "1"), ("EMPTY", "")].into_iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
+        let lookup =
+            |name: &str| [("A", "1"), ("EMPTY", "")].into_iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
         let check = |text: &str, expected: Result<&str, usize>| {
             assert_eq!(expand(text, lookup).map_err(|e| e.line), expected.map(str::to_owned), "{text}");
         };

@@ -27,9 +27,9 @@ pub fn look_up(block: &str, key: &str) -> Known {
     if keys_of(block).any(|(name, _)| name == key) {
         return Known::Leaf;
     }
-    let is_block = KNOWN.keys().any(|known| {
-        known.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    });
+    let is_block = KNOWN
+        .keys()
+        .any(|known| known.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
     if is_block { Known::Block } else { Known::Unknown }
 }
 

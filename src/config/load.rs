@@ -15,6 +15,9 @@ pub struct Loaded {
     pub auth_by_default: bool,
 }
 
+/// Gives a variable's value.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has {} problem(s):\n  {}", problems.len(), problems.join("\n  "))]
@@ -25,7 +28,7 @@ pub struct ConfigError {
 /// Reads a Loki or Millrace configuration.
 ///
 /// `environment` gives variables when the file may refer to them.
-pub fn load(text: &str, environment: Option<&dyn Fn(&str) -> Option<String>>) -> Result<Loaded, ConfigError> {
+pub fn load(text: &str, environment: Option<Environment<'_>>) -> Result<Loaded, ConfigError> {
     let alone = |problem: String| ConfigError { problems: vec![problem] };
     let expanded = match environment {
         Some(lookup) => env::expand(text, lookup).map_err(|error| alone(error.to_string()))?,
@@ -80,7 +83,10 @@ fn check(config: &Config) -> Vec<String> {
         }
     };
     let level = config.server.log_level.as_str();
-    demand(["trace", "debug", "info", "warn", "error"].contains(&level), "server.log_level: one of trace, debug, info, warn, error");
+    demand(
+        ["trace", "debug", "info", "warn", "error"].contains(&level),
+        "server.log_level: one of trace, debug, info, warn, error",
+    );
     demand(["logfmt", "json"].contains(&config.server.log_format.as_str()), "server.log_format: logfmt or json");
     demand(config.querier.max_concurrent > 0, "querier.max_concurrent: at least 1");
     demand(config.distributor.max_recv_msg_size.0 > 0, "distributor.max_recv_msg_size: more than 0");
@@ -134,7 +140,8 @@ impl Reader {
             (Known::Block | Known::Leaf, _) => self.unused.push(path),
             (Known::Unknown, _) => {
                 let names = ours.into_iter().flatten().map(|(name, _)| name.as_str());
-                let hint = known::nearest(block, key, names).map(|name| format!("; did you mean {}?", join(block, &name)));
+                let hint =
+                    known::nearest(block, key, names).map(|name| format!("; did you mean {}?", join(block, &name)));
                 self.problems.push(format!("{path}: unknown key{}", hint.unwrap_or_default()));
             }
         }

@@ -27,7 +27,9 @@ pub fn print(config: &Config, mode: Mode) -> Result<String, PrintError> {
     let mut tree = match mode {
         Mode::Effective => serde_json::to_value(config)?,
         Mode::Defaults => defaults,
-        Mode::Diff => difference(&serde_json::to_value(config)?, &defaults).unwrap_or_else(|| Value::Object(Map::new())),
+        Mode::Diff => {
+            difference(&serde_json::to_value(config)?, &defaults).unwrap_or_else(|| Value::Object(Map::new()))
+        }
     };
     mask(&mut tree);
     serde_saphyr::to_string(&tree).map_err(|error| PrintError::Yaml(error.to_string()))
@@ -86,7 +88,8 @@ mod tests {
 
     #[test]
     fn secrets_are_masked() {
-        let mut tree = serde_json::json!({"a": {"secret_access_key": "x", "url": "http://me:pw@host/p"}, "b": ["https://h/"]});
+        let mut tree =
+            serde_json::json!({"a": {"secret_access_key": "x", "url": "http://me:pw@host/p"}, "b": ["https://h/"]});
         mask(&mut tree);
         let expected = serde_json::json!({"a": {"secret_access_key": "********", "url": "http://me:********@host/p"}, "b": ["https://h/"]});
         assert_eq!(tree, expected);

@@ -111,7 +111,8 @@ fn variables_only_when_asked() {
 
 #[test]
 fn data_goes_where_a_loki_file_says() {
-    let check = |text: &str, expected: &str| assert_eq!(loaded(text).config.data_dir(), PathBuf::from(expected), "{text}");
+    let check =
+        |text: &str, expected: &str| assert_eq!(loaded(text).config.data_dir(), PathBuf::from(expected), "{text}");
     check("auth_enabled: false\n", "millrace-data");
     check("common:\n  path_prefix: /var/loki\n", "/var/loki/millrace");
     check("ingester:\n  wal:\n    dir: /loki/wal\n", "/loki/millrace");

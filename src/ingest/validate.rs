@@ -202,10 +202,10 @@ impl<'a> Admission<'a> {
 }
 
 fn note(refusals: &mut Vec<(String, usize)>, text: String) {
-    match refusals.iter_mut().find(|(known, _)| *known == text) {
-        Some((_, times)) => *times += 1,
-        None if refusals.len() < DISTINCT_REFUSALS_MAX => refusals.push((text, 1)),
-        None => {}
+    if let Some((_, times)) = refusals.iter_mut().find(|(known, _)| *known == text) {
+        *times += 1;
+    } else if refusals.len() < DISTINCT_REFUSALS_MAX {
+        refusals.push((text, 1));
     }
 }
 

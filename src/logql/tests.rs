@@ -133,6 +133,13 @@ fn log_expr() -> impl Strategy<Value = LogExpr> {
         matchers.push(Matcher { name: "app".to_owned(), op: MatchOp::Equal, value: "x".to_owned() });
         LogExpr { matchers, stages }
     })
+    // `drop a != "b"` is a matcher to Loki, never a name before a line filter.
+    .prop_filter("a name before !=", |log| {
+        log.stages.windows(2).all(|pair| {
+            !matches!(pair, [Stage::Drop { labels }, Stage::LineFilter(filter)]
+                if filter.op == LineFilterOp::NotContains && matches!(labels.last(), Some(LabelSelector::Name(_))))
+        })
+    })
 }
 
 fn metric_expr() -> impl Strategy<Value = MetricExpr> {

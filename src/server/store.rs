@@ -132,9 +132,9 @@ impl Store {
         })
     }
 
-    /// Bytes and entries of the cache of file indexes.
-    pub fn index_cache(&self) -> (u64, u64) {
-        self.indexes.cache_stats()
+    /// The cache of file indexes.
+    pub fn indexes(&self) -> FileIndexes {
+        self.indexes.clone()
     }
 
     /// Stops in order: the flush loop, a last flush, the log, the query threads.

@@ -113,9 +113,13 @@ where
         let mut fields = Fields { message: String::new(), others: Vec::new() };
         event.record(&mut fields);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
-        #[expect(clippy::disallowed_methods, reason = "events bear the wall clock's time, whatever tests do with theirs")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "events bear the wall clock's time, whatever tests do with theirs"
+        )]
         let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        let first = [("ts", now), ("level", level), ("caller", event.metadata().target().to_owned()), ("msg", fields.message)];
+        let first =
+            [("ts", now), ("level", level), ("caller", event.metadata().target().to_owned()), ("msg", fields.message)];
         let all = first.into_iter().chain(fields.others);
         writer.write_str(&line(self.0, all))
     }
@@ -140,7 +144,8 @@ fn line(format: LogFormat, fields: impl Iterator<Item = (&'static str, String)>)
             LogFormat::Logfmt => {
                 out.push_str(name);
                 out.push('=');
-                let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\'));
+                let plain = !value.is_empty()
+                    && value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\'));
                 if plain { out.push_str(&value) } else { push_go_quoted(&mut out, &value) }
             }
         }
@@ -183,7 +188,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let fields = || [("level", "info".to_owned()), ("msg", "say \"hi\"".to_owned()), ("n", "3".to_owned())].into_iter();
+        let fields =
+            || [("level", "info".to_owned()), ("msg", "say \"hi\"".to_owned()), ("n", "3".to_owned())].into_iter();
         assert_eq!(line(LogFormat::Logfmt, fields()), "level=info msg=\"say \\\"hi\\\"\" n=3\n");
         assert_eq!(line(LogFormat::Json, fields()), "{\"level\":\"info\",\"msg\":\"say \\\"hi\\\"\",\"n\":\"3\"}\n");
     }

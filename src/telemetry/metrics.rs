@@ -56,7 +56,7 @@ pub struct Metrics {
     pub table_files: IntGauge,
     pub table_rows: IntGauge,
     pub table_bytes: IntGauge,
-    /// Flushes by `outcome` (`ok`, `error`).
+    /// Flushes by `reason`.
     pub flushes: IntCounterVec,
     pub flush_seconds: Histogram,
     pub flushed_rows: IntCounter,
@@ -138,24 +138,57 @@ impl Metrics {
                 request_buckets,
                 &["method", "route", "status_code", "ws"],
             ),
-            inflight_requests: make.gauges("loki_inflight_requests", "Current number of inflight requests.", &["method", "route"]),
+            inflight_requests: make.gauges(
+                "loki_inflight_requests",
+                "Current number of inflight requests.",
+                &["method", "route"],
+            ),
             panics: make.counter("loki_panic_total", "The total number of panic triggered."),
-            bytes_received: make.counters("loki_distributor_bytes_received_total", "The total number of uncompressed bytes received per tenant.", &["tenant"]),
-            lines_received: make.counters("loki_distributor_lines_received_total", "The total number of lines received per tenant.", &["tenant"]),
-            discarded_samples: make.counters("loki_discarded_samples_total", "The total number of samples that were discarded.", &["reason", "tenant"]),
-            discarded_bytes: make.counters("loki_discarded_bytes_total", "The total number of bytes that were discarded.", &["reason", "tenant"]),
-            push_inflight_bytes: make.gauge("millrace_push_inflight_bytes", "Bytes of push bodies being decoded or written now."),
+            bytes_received: make.counters(
+                "loki_distributor_bytes_received_total",
+                "The total number of uncompressed bytes received per tenant.",
+                &["tenant"],
+            ),
+            lines_received: make.counters(
+                "loki_distributor_lines_received_total",
+                "The total number of lines received per tenant.",
+                &["tenant"],
+            ),
+            discarded_samples: make.counters(
+                "loki_discarded_samples_total",
+                "The total number of samples that were discarded.",
+                &["reason", "tenant"],
+            ),
+            discarded_bytes: make.counters(
+                "loki_discarded_bytes_total",
+                "The total number of bytes that were discarded.",
+                &["reason", "tenant"],
+            ),
+            push_inflight_bytes: make
+                .gauge("millrace_push_inflight_bytes", "Bytes of push bodies being decoded or written now."),
             push_refused: make.counters("millrace_push_refused_total", "Pushes refused before decoding.", &["reason"]),
-            memory_streams: make.gauges("loki_ingester_memory_streams", "The total number of streams in memory per tenant.", &["tenant"]),
+            memory_streams: make.gauges(
+                "loki_ingester_memory_streams",
+                "The total number of streams in memory per tenant.",
+                &["tenant"],
+            ),
             streams: make.gauge("loki_ingester_streams", "Streams known to this process."),
-            streams_created: make.counters("loki_ingester_streams_created_total", "The total number of streams created per tenant.", &["tenant"]),
-            chunks_flushed: make.counters("loki_ingester_chunks_flushed_total", "Total flushed chunks per reason.", &["reason"]),
+            streams_created: make.counters(
+                "loki_ingester_streams_created_total",
+                "The total number of streams created per tenant.",
+                &["tenant"],
+            ),
+            chunks_flushed: make.counters(
+                "loki_ingester_chunks_flushed_total",
+                "Total flushed chunks per reason.",
+                &["reason"],
+            ),
             head_bytes: make.gauge("millrace_head_bytes", "Arrow bytes of rows that are not in files yet."),
             head_rows: make.gauge("millrace_head_rows", "Rows that are not in files yet."),
             table_files: make.gauge("millrace_table_files", "Live files of the table."),
             table_rows: make.gauge("millrace_table_rows", "Rows in live files."),
             table_bytes: make.gauge("millrace_table_bytes", "Bytes of live files."),
-            flushes: make.counters("millrace_flushes_total", "Flushes of the head into files.", &["outcome"]),
+            flushes: make.counters("millrace_flushes_total", "Flushes of the head into files.", &["reason"]),
             flush_seconds: make.add(Histogram::with_opts(
                 HistogramOpts::new("millrace_flush_duration_seconds", "Time one flush took, in seconds.")
                     .buckets(exponential_buckets(0.01, 2.0, 14).expect("positive start, factor above 1")),
@@ -167,12 +200,19 @@ impl Metrics {
                 query_buckets,
                 &["status_code", "type", "range"],
             ),
-            query_bytes: make.counters("loki_logql_querystats_bytes_processed_total", "Total number of bytes processed by LogQL queries, partitioned by tenant.", &["tenant"]),
+            query_bytes: make.counters(
+                "loki_logql_querystats_bytes_processed_total",
+                "Total number of bytes processed by LogQL queries, partitioned by tenant.",
+                &["tenant"],
+            ),
             query_lines: make.counter("millrace_query_lines_processed_total", "Lines that queries looked at."),
             queries_running: make.gauge("millrace_queries_running", "Queries being computed now."),
             queries_waiting: make.gauge("millrace_queries_waiting", "Queries waiting for their turn."),
             build_info: make.add(GaugeVec::new(
-                Opts::new("loki_build_info", "A metric with a constant '1' value, labelled by the version this server was built from."),
+                Opts::new(
+                    "loki_build_info",
+                    "A metric with a constant '1' value, labelled by the version this server was built from.",
+                ),
                 &["version", "revision", "branch", "goversion"],
             )),
             index_cache_bytes: make.add(Gauge::new("millrace_index_cache_bytes", "Bytes of cached file indexes.")),
@@ -210,7 +250,9 @@ mod tests {
         metrics.on_gather(|metrics| metrics.streams.set(7));
         metrics.lines_received.with_label_values(&["a"]).inc_by(3);
         let text = metrics.render().expect("renders");
-        for line in ["loki_ingester_streams 7", "loki_distributor_lines_received_total{tenant=\"a\"} 3", "loki_panic_total 0"] {
+        for line in
+            ["loki_ingester_streams 7", "loki_distributor_lines_received_total{tenant=\"a\"} 3", "loki_panic_total 0"]
+        {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         assert!(text.contains("loki_build_info{"));

@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_brackets_does_not_shift_the_fields() {
-        let text = "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 7 0 100 200000 11 18446744073709551615 0 0";
+        let text =
+            "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 7 0 100 200000 11 18446744073709551615 0 0";
         let expected = Stat { cpu_seconds: 2.0, resident_bytes: 45056.0, threads: 7.0 };
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("garbage"), None);

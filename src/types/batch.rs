@@ -13,7 +13,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, MapArray, RecordBatch, StringArray, StringBuilder,
+    ArrayRef, AsArray, DictionaryArray, Int64Array, MapArray, RecordBatch, StringArray, StringBuilder,
     StringViewBuilder, StructArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -200,6 +200,8 @@ pub fn line_bytes(batch: &LogBatch) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Array;
+
     use super::*;
 
     fn sample() -> LogBatch {

@@ -22,11 +22,12 @@ pub use writer::{DirectoryLock, Wal, WalStats};
 use std::time::Duration;
 
 /// When a group is synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FsyncPolicy {
     /// Before each acknowledgement: survives power loss.
     Always,
+    /// At this interval: survives `kill -9`; power loss costs what came since.
+    Interval(Duration),
     /// Left to the operating system: survives `kill -9`, not power loss.
     Never,
 }

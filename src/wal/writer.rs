@@ -112,6 +112,8 @@ impl<T: Send + 'static> Wal<T> {
             segment: None,
             buffer: Vec::new(),
             stats: stats.clone(),
+            unsynced: false,
+            synced_at: Instant::now(),
         };
         writer.open_newest()?;
         let (commands, waiting) = mpsc::channel();
@@ -203,6 +205,9 @@ struct Writer {
     segment: Option<Open>,
     buffer: Vec<u8>,
     stats: Arc<WalStats>,
+    /// Of an interval policy: whether something waits for a sync, and when the last was.
+    unsynced: bool,
+    synced_at: Instant,
 }
 
 struct Open {
@@ -236,7 +241,7 @@ impl Writer {
 
     fn run<T>(mut self, commands: &mpsc::Receiver<Command<T>>, mut on_durable: impl FnMut(Vec<(Lsn, T)>)) {
         let mut held: Option<Command<T>> = None;
-        while let Some(command) = held.take().or_else(|| commands.recv().ok()) {
+        while let Some(command) = held.take().or_else(|| self.receive(commands)) {
             let mut group = Vec::new();
             self.buffer.clear();
             let mut next_command = Some(command);
@@ -258,6 +263,38 @@ impl Writer {
             }
             self.commit(group, &mut on_durable);
         }
+    }
+
+    /// The next command. While it waits, what an interval policy left unsynced is synced in time.
+    fn receive<T>(&mut self, commands: &mpsc::Receiver<Command<T>>) -> Option<Command<T>> {
+        let FsyncPolicy::Interval(interval) = self.config.fsync else {
+            return commands.recv().ok();
+        };
+        loop {
+            match commands.recv_timeout(interval) {
+                Ok(command) => return Some(command),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => self.sync_if_due(),
+            }
+        }
+    }
+
+    fn sync_if_due(&mut self) {
+        let FsyncPolicy::Interval(interval) = self.config.fsync else {
+            return;
+        };
+        if !self.unsynced || self.synced_at.elapsed() < interval {
+            return;
+        }
+        let Some(open) = self.segment.as_mut() else {
+            return;
+        };
+        if let Err(error) = sync(&mut *open.file, &self.stats) {
+            tracing::error!(%error, "the write-ahead log could not be synced; records since the last sync may not survive power loss");
+            self.segment = None;
+        }
+        self.unsynced = false;
+        self.synced_at = Instant::now();
     }
 
     fn commit<T>(&mut self, group: Vec<Waiting<T>>, on_durable: &mut impl FnMut(Vec<(Lsn, T)>)) {
@@ -296,10 +333,15 @@ impl Writer {
         }
         let open = self.segment.as_mut().expect("made above");
         let written = open.file.write_all(&self.buffer);
-        let synced = written.and_then(|()| sync(&mut *open.file, self.config.fsync, &self.stats));
+        let synced = match self.config.fsync {
+            FsyncPolicy::Always => written.and_then(|()| sync(&mut *open.file, &self.stats)),
+            FsyncPolicy::Interval(_) | FsyncPolicy::Never => written,
+        };
         match synced {
             Ok(()) => {
                 open.bytes += self.buffer.len() as u64;
+                self.unsynced = true;
+                self.sync_if_due();
                 Ok(())
             }
             Err(error) => {
@@ -329,16 +371,15 @@ impl Writer {
         }
         self.segment = None;
         let mut open = self.new_segment().map_err(|error| failure(&error))?;
-        sync(&mut *open.file, self.config.fsync, &self.stats).map_err(|error| failure(&error))?;
+        if self.config.fsync != FsyncPolicy::Never {
+            sync(&mut *open.file, &self.stats).map_err(|error| failure(&error))?;
+        }
         self.segment = Some(open);
         Ok(())
     }
 }
 
-fn sync(file: &mut dyn SegmentWrite, policy: FsyncPolicy, stats: &WalStats) -> std::io::Result<()> {
-    if policy == FsyncPolicy::Never {
-        return Ok(());
-    }
+fn sync(file: &mut dyn SegmentWrite, stats: &WalStats) -> std::io::Result<()> {
     let started = Instant::now();
     let synced = file.sync();
     stats.sync_nanos.fetch_add(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -39,7 +39,10 @@ pub fn answer(answer: QueryAnswer, stats: &QueryStats, categorize: bool) -> Resp
 enum Phase {
     Head,
     /// Position in the result: an item and a value in it.
-    Items { item: usize, value: usize },
+    Items {
+        item: usize,
+        value: usize,
+    },
     Tail,
     Done,
 }
@@ -285,7 +288,16 @@ fn tail(stats: &QueryStats) -> String {
         "entriesFound": 0, "entriesRequested": 0, "entriesStored": 0, "bytesReceived": 0, "bytesSent": 0,
         "requests": 0, "downloadTime": 0, "queryLengthServed": 0,
     });
-    let caches = ["chunk", "index", "result", "statsResult", "volumeResult", "seriesResult", "labelResult", "instantMetricResult"];
+    let caches = [
+        "chunk",
+        "index",
+        "result",
+        "statsResult",
+        "volumeResult",
+        "seriesResult",
+        "labelResult",
+        "instantMetricResult",
+    ];
     let no_chunk = chunk.as_object().into_iter().flatten().map(|(key, _)| (key.clone(), 0.into()));
     let no_chunk = serde_json::Value::Object(no_chunk.collect());
     let groups = stats.row_groups_read + stats.row_groups_skipped;

@@ -17,11 +17,7 @@ use crate::types::labels::push_json_string;
 const SHARD_LABEL: &str = "__stream_shard__";
 
 /// `GET|POST /loki/api/v1/labels`.
-pub async fn names(
-    State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub async fn names(State(shared): State<Shared>, Tenant(tenant): Tenant, params: Params) -> Result<Response, ApiError> {
     let Some(range) = metadata_range(&shared, &params)? else { return Ok(answer(&[])) };
     let matchers = matchers(&params)?;
     Ok(answer(&shared.state.engine.label_names(&tenant, range, &matchers).await?))

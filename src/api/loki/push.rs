@@ -26,7 +26,11 @@ use crate::types::time::UnixNanos;
 const LEGACY_PATH: &str = "/api/prom/push";
 
 /// `POST /loki/api/v1/push` and `/api/prom/push`: 204, with everything durable.
-pub async fn push(State(shared): State<Shared>, Tenant(tenant): Tenant, request: Request) -> Result<Response, ApiError> {
+pub async fn push(
+    State(shared): State<Shared>,
+    Tenant(tenant): Tenant,
+    request: Request,
+) -> Result<Response, ApiError> {
     take(&shared, &tenant, request).await.map_err(ApiError::with_newline)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -60,7 +64,8 @@ async fn take(shared: &Shared, tenant: &TenantId, request: Request) -> Result<()
 async fn read_body(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<(Bytes, BodyBytes), ApiError> {
     let bytes_max = usize::try_from(shared.state.config.distributor.max_recv_msg_size.0).unwrap_or(usize::MAX);
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let announced = announced.or_else(|| body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())).unwrap_or(0);
+    let announced =
+        announced.or_else(|| body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())).unwrap_or(0);
     if announced > bytes_max {
         return Err(too_large(announced, bytes_max));
     }

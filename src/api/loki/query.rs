@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn headers_are_lists() {
-        let headers = |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+        let headers = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))])
+        };
         assert!(has_flag(&headers(ENCODING_FLAGS, "a, categorize-labels"), CATEGORIZE));
         assert!(!has_flag(&headers(ENCODING_FLAGS, "categorize"), CATEGORIZE));
         assert!(has_no_cache(&headers("cache-control", "private, No-Cache")));

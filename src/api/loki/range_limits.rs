@@ -72,7 +72,8 @@ mod tests {
         let check = |start: i64, end: i64, expected: Result<Option<(i64, i64)>, &str>| {
             let now = UnixNanos(2000 * hour);
             let got = allowed_range(&limits, UnixNanos(start * hour), UnixNanos(end * hour), now);
-            let got = got.map(|range| range.map(|(start, end)| (start.0 / hour, end.0 / hour))).map_err(|error| error.text);
+            let got =
+                got.map(|range| range.map(|(start, end)| (start.0 / hour, end.0 / hour))).map_err(|error| error.text);
             assert_eq!(got, expected.map_err(str::to_owned), "{start} to {end}");
         };
         check(1200, 1300, Ok(Some((1200, 1300))));

@@ -44,10 +44,16 @@ fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
     if texts.len() == 1 && texts.iter().all(|text| text.replace(' ', "") == "{}") {
         return Ok(Vec::new());
     }
-    texts
-        .into_iter()
-        .map(|text| logql::parse_matchers(text, true).map_err(|error| ApiError::bad_input(error.to_string())))
-        .collect()
+    texts.into_iter().map(selector).collect()
+}
+
+/// Unlike a query's selector, it may match streams without its labels; but it must have a matcher.
+fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
+    let matchers = logql::parse_matchers(text, false).map_err(|error| ApiError::bad_input(error.to_string()))?;
+    if matchers.is_empty() {
+        return Err(ApiError::bad_input(format!("0 matchers in group: {text}")));
+    }
+    Ok(matchers)
 }
 
 /// `GET|POST /loki/api/v1/index/stats`: a bare object.

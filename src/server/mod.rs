@@ -1,0 +1,193 @@
+//! Build, start, await the signal, stop: in this order.
+//!
+//! ```text
+//! settings ─▶ Store::open (table, log, head, engine) ─▶ listen ─▶ ready ─▶ SIGTERM ─▶ no new requests ─▶ last ones end
+//!          ─▶ last flush ─▶ log closed
+//! ```
+
+pub mod store;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::TcpListener;
+
+use crate::api::{AppState, PushRefused, PushSink, Readiness, RefusedKind, router};
+use crate::config::{Config, Fsync};
+use crate::ingest::flush::{FlushReport, Flusher};
+use crate::ingest::flush_plan::{FlushLimits, FlushReason};
+use crate::ingest::shard::{IngestError, Shard};
+use crate::query::EngineLimits;
+use crate::telemetry::logging::LogLevel;
+use crate::telemetry::metrics::Metrics;
+use crate::types::batch::LogBatch;
+use crate::types::ids::TenantId;
+use crate::types::time::Clock;
+use crate::wal::{FsyncPolicy, WalConfig, WalError};
+
+use store::{Store, StoreSettings};
+
+/// Bytes of log records that may wait for the writer.
+const WAL_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the server until SIGTERM or Ctrl-C, then stops it in order.
+pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
+    let clock = Clock::system();
+    let metrics = Arc::new(Metrics::new());
+    let listener = TcpListener::bind(config.listen_address())
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}; choose another with --http-port", config.listen_address()))?;
+    let settings = store_settings(&config);
+    let data_dir = settings.data_dir.clone();
+    let store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
+    show_store_in_metrics(&metrics, &store);
+    let ready = Readiness::default();
+    let state = AppState {
+        engine: store.engine.clone(),
+        ingest: Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() }),
+        config: Arc::new(config.clone()),
+        metrics,
+        clock,
+        ready: ready.clone(),
+        log_level,
+    };
+    let app = router(state);
+    announce(&listener, &data_dir, &store)?;
+    ready.set(true);
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        axum::serve(listener, app).with_graceful_shutdown(async { drop(stopping.await) }).await
+    });
+    wait_for_signal().await?;
+    tracing::info!("stopping: no new requests; the last ones end, rows in memory become files");
+    ready.set(false);
+    drop(stop);
+    if tokio::time::timeout(config.server.graceful_shutdown_timeout.to_std(), serving).await.is_err() {
+        tracing::warn!("requests were still running after graceful_shutdown_timeout");
+    }
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    let bytes = |size: crate::types::units::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let own = &config.millrace;
+    let fsync = match own.wal.fsync {
+        Fsync::Always => FsyncPolicy::Always,
+        Fsync::Interval => FsyncPolicy::Interval(own.wal.fsync_interval.to_std()),
+        Fsync::Never => FsyncPolicy::Never,
+    };
+    StoreSettings {
+        data_dir: config.data_dir(),
+        flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },
+        wal: WalConfig {
+            fsync,
+            segment_bytes_max: own.wal.segment_bytes.0,
+            queue_bytes_max: WAL_QUEUE_BYTES_MAX,
+            queue_wait_max: Duration::from_secs(10),
+        },
+        engine: EngineLimits {
+            memory_bytes_max: bytes(own.query.memory_bytes_max),
+            threads: config.query_threads(),
+            timeout: config.query_timeout().to_std(),
+            series_max: config.limits_config.max_query_series,
+        },
+        index_cache_bytes: own.query.index_cache_bytes.0,
+    }
+}
+
+/// Says on standard output where the server listens and what it keeps where.
+fn announce(listener: &TcpListener, data_dir: &std::path::Path, store: &Store) -> Result<(), AnyError> {
+    let found = store.found;
+    let mut out = std::io::stdout();
+    writeln!(out, "millrace {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "data   {}  (logs/: the Delta table, wal/: the write-ahead log)", data_dir.display())?;
+    writeln!(
+        out,
+        "found  {} rows in {} files, {} rows in the log ({} records replayed)",
+        found.file_rows, found.files, found.replayed_rows, found.replayed_records
+    )?;
+    writeln!(out, "listen http://{}", listener.local_addr()?)?;
+    out.flush()?;
+    Ok(())
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}
+
+fn report_flushes(metrics: Arc<Metrics>) -> Box<dyn Fn(&FlushReport) + Send + Sync> {
+    Box::new(move |report| {
+        tracing::info!(
+            reason = report.reason.as_str(),
+            rows = report.rows,
+            files = report.files,
+            head_bytes = report.head_bytes,
+            file_bytes = report.file_bytes,
+            seconds = report.seconds,
+            "flushed"
+        );
+        metrics.flushes.with_label_values(&[report.reason.as_str()]).inc();
+        metrics.flush_seconds.observe(report.seconds);
+        metrics.flushed_rows.inc_by(report.rows as u64);
+        metrics.chunks_flushed.with_label_values(&[report.reason.as_str()]).inc_by(report.files as u64);
+    })
+}
+
+/// Gauges are read when they are asked for.
+fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
+    let (shard, indexes) = (store.shard.clone(), store.indexes());
+    metrics.on_gather(move |metrics| {
+        let catalog = shard.catalog();
+        let head = catalog.head_stats();
+        metrics.head_bytes.set(head.bytes as i64);
+        metrics.head_rows.set(head.rows as i64);
+        let files = catalog.file_totals();
+        metrics.table_files.set(files.files as i64);
+        metrics.table_rows.set(files.rows as i64);
+        metrics.table_bytes.set(files.bytes as i64);
+        let mut all = 0;
+        for (tenant, streams) in catalog.head_streams() {
+            metrics.memory_streams.with_label_values(&[tenant.as_str()]).set(streams as i64);
+            all += streams;
+        }
+        metrics.streams.set(all as i64);
+        let (bytes, entries) = indexes.cache_stats();
+        metrics.index_cache_bytes.set(bytes as f64);
+        metrics.index_cache_entries.set(entries as f64);
+    });
+}
+
+/// The write path as the API sees it.
+struct Sink {
+    shard: Arc<Shard>,
+    flusher: Arc<Flusher>,
+}
+
+#[async_trait]
+impl PushSink for Sink {
+    async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), PushRefused> {
+        self.shard.push(tenant, batch).await.map_err(|error| {
+            let kind = match &error {
+                IngestError::HeadFull | IngestError::Wal(WalError::Overloaded { .. }) => RefusedKind::Overloaded,
+                _ => RefusedKind::Unavailable,
+            };
+            PushRefused { kind, text: error.to_string() }
+        })
+    }
+
+    async fn flush(&self) -> Result<(), String> {
+        self.flusher.flush(FlushReason::Asked).await.map_err(|error| error.to_string())
+    }
+}
