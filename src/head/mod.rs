@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use part::HeadPart;
-pub use repeats::{RowHash, RowHashes, row_hashes};
+pub use repeats::{RowHash, row_hashes};
+use repeats::RowHashes;
 
 use arrow::array::RecordBatch;
 

@@ -16,7 +16,7 @@ pub type RowHash = u128;
 
 /// Hashes of the rows of one head.
 #[derive(Debug, Default)]
-pub struct RowHashes(HashSet<RowHash, BuildHasherDefault<TakeLow>>);
+pub(super) struct RowHashes(HashSet<RowHash, BuildHasherDefault<TakeLow>>);
 
 impl RowHashes {
     pub(super) fn extend(&mut self, hashes: &[RowHash]) {
@@ -26,7 +26,7 @@ impl RowHashes {
 
 /// The hash of a hash is its low half.
 #[derive(Debug, Default)]
-pub struct TakeLow(u64);
+pub(super) struct TakeLow(u64);
 
 impl Hasher for TakeLow {
     fn finish(&self) -> u64 {

@@ -18,7 +18,7 @@ use crate::query::{Direction, QueryError};
 use crate::types::time::{TimeRange, UnixNanos};
 
 /// The part of `range` that holds the first `limit` rows in `direction`, found by reading times alone.
-pub async fn narrow(
+pub(super) async fn narrow(
     planner: &Planner,
     log: &LogExpr,
     range: TimeRange,

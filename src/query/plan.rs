@@ -14,13 +14,14 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
+use crate::logql::{print, print_stage};
 use crate::logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
 use crate::query::matchers::Selector;
 use crate::query::matrix::Steps;
 use crate::query::operators::entries::EntriesExec;
 use crate::query::operators::range::{RangeExec, RangeSpec};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
-use crate::query::panes::Windows;
+use crate::query::panes::{Windows, absent_labels};
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::{ScanCounters, ScanExec, ScanRequest, TimeBound, load_indexes, units_of};
 use crate::query::{Direction, QueryError};
@@ -145,13 +146,20 @@ impl Planner {
             metadata: true,
         };
         let scan = self.scan(&range.log, scanned_range(&windows), projection, None, None).await?;
-        let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, by_stream_alone };
+        let absent_labels = absent.then(|| absent_labels(&range.log.matchers));
+        let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };
         Ok(Arc::new(RangeExec::new(scan, program, spec)))
     }
 
     fn program(&self, log: &LogExpr, output: Output<'_>) -> Result<RowProgram, QueryError> {
-        let pipeline = RowPipeline::compile(&log.stages, output).map_err(|e| QueryError::BadInput(e.to_string()))?;
-        let text = crate::logql::print(&Expr::Log(log.clone())).into();
+        let pipeline = RowPipeline::compile(&log.stages, output).map_err(|error| {
+            let stage = error.stage.and_then(|at| log.stages.get(at)).map(print_stage);
+            QueryError::BadInput(match stage {
+                Some(stage) => format!("parse error : stage '{stage}' : {error}"),
+                None => format!("parse error : {error}"),
+            })
+        })?;
+        let text = print(&Expr::Log(log.clone())).into();
         Ok(RowProgram { pipeline: Arc::new(pipeline), streams: self.streams(), now_ns: self.now_ns, text })
     }
 

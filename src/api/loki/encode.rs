@@ -95,7 +95,8 @@ impl Pieces {
                     }
                 },
                 QueryAnswer::Scalar { time, value } => {
-                    push_point(out, time.0, *value);
+                    // Loki gives the time of a scalar in milliseconds where all others have seconds.
+                    push_point(out, time.0.saturating_mul(1000), *value);
                     Phase::Tail
                 }
             },

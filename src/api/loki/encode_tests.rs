@@ -47,7 +47,7 @@ fn samples() {
     );
     assert_eq!(
         encoded(QueryAnswer::Scalar { time: UnixNanos(1_500_000_000), value: f64::INFINITY }, false),
-        r#""resultType":"scalar","result":[1.5,"+Inf"]"#
+        r#""resultType":"scalar","result":[1500,"+Inf"]"#
     );
 }
 

@@ -132,6 +132,8 @@ impl ExecutionPlan for EntriesExec {
 #[derive(Debug, Clone)]
 struct Found {
     ts: i64,
+    /// Place among the rows of its partition: what tells rows of one stream and time apart.
+    place: u64,
     line: String,
     stream: Labels,
     metadata: Labels,
@@ -139,7 +141,7 @@ struct Found {
 }
 
 impl Found {
-    fn of(ts: i64, row: &Row<'_>) -> Self {
+    fn of(ts: i64, place: u64, row: &Row<'_>) -> Self {
         let mut by_category: [Vec<(Box<str>, Box<str>)>; 3] = [Vec::new(), Vec::new(), Vec::new()];
         row.for_each_label(|category, name, value| {
             let at = match category {
@@ -150,17 +152,21 @@ impl Found {
             by_category[at].push((name.into(), value.into()));
         });
         let [stream, metadata, parsed] = by_category.map(Labels::from_pairs_with_empty);
-        Found { ts, line: row.line().to_owned(), stream, metadata, parsed }
+        Found { ts, place, line: row.line().to_owned(), stream, metadata, parsed }
     }
 
-    /// Order in the answer: by time in the direction asked for; ties by labels and line, so that
-    /// the answer does not depend on where a row was stored.
+    /// Order in the answer: by time in the direction asked for, then by stream, then as the rows
+    /// arrived, or against it.
     fn rank(&self, other: &Self, direction: Direction) -> Order {
         let by_time = match direction {
             Direction::Forward => self.ts.cmp(&other.ts),
             Direction::Backward => other.ts.cmp(&self.ts),
         };
-        by_time.then_with(|| self.stream.cmp(&other.stream)).then_with(|| self.line.cmp(&other.line))
+        let by_place = match direction {
+            Direction::Forward => self.place.cmp(&other.place),
+            Direction::Backward => other.place.cmp(&self.place),
+        };
+        by_time.then_with(|| self.stream.cmp(&other.stream)).then(by_place)
     }
 }
 
@@ -196,6 +202,7 @@ async fn best_of(
 ) -> DfResult<Vec<Found>> {
     let mut runner = RowRunner::new(program);
     let mut best: BinaryHeap<Ranked> = BinaryHeap::new();
+    let mut rows_before = 0_u64;
     while let Some(batch) = input.next().await {
         let batch = batch?;
         let rows = Rows::of(&batch);
@@ -220,7 +227,7 @@ async fn best_of(
                 if !useful(rows.ts[row], cut) {
                     return Ok(());
                 }
-                best.push(Ranked { found: Found::of(rows.ts[row], &kept), direction });
+                best.push(Ranked { found: Found::of(rows.ts[row], rows_before + row as u64, &kept), direction });
                 if best.len() > limit {
                     best.pop();
                 }
@@ -228,6 +235,7 @@ async fn best_of(
                 Ok(())
             })?;
         }
+        rows_before += rows.len() as u64;
         if let (Some(cut), Some(bound)) = (worst(&best), &bound) {
             bound.tighten(cut);
         }

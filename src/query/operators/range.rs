@@ -49,6 +49,8 @@ pub struct RangeSpec {
     pub windows: Windows,
     /// Rows count by an unwrapped value, not by themselves.
     pub unwrapped: bool,
+    /// Labels of the one series of `absent_over_time`.
+    pub absent_labels: Option<Labels>,
     /// A series is a stream and nothing else decides: whole runs are counted without a look at their rows.
     pub by_stream_alone: bool,
 }
@@ -151,7 +153,8 @@ impl Partial {
         let mut labels = Vec::new();
         let mut values = ListBuilder::new(Float64Builder::new());
         for (series, numbers, present) in self.state.finish() {
-            labels.push(self.series.labels(series).to_json());
+            let of_series = spec.absent_labels.as_ref().unwrap_or_else(|| self.series.labels(series));
+            labels.push(of_series.to_json());
             for step in 0..steps {
                 values.values().append_option(present.get(step).then(|| numbers[step]));
             }

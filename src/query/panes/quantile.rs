@@ -15,10 +15,10 @@ pub(super) fn quantiles(q: f64, panes: Vec<Pane>, steps: usize, set: &mut impl F
     };
     let values: Vec<Vec<f64>> = panes.iter().map(values_of).collect();
     let mut ranked: Vec<f64> = values.iter().flatten().copied().collect();
-    ranked.sort_by(f64::total_cmp);
-    ranked.dedup_by(|a, b| a.total_cmp(b).is_eq());
+    ranked.sort_by(order);
+    ranked.dedup_by(|a, b| order(a, b).is_eq());
     let places: Vec<Vec<usize>> =
-        values.iter().map(|values| values.iter().map(|value| ranked.partition_point(|known| known.total_cmp(value).is_lt())).collect()).collect();
+        values.iter().map(|values| values.iter().map(|value| ranked.partition_point(|known| order(known, value).is_lt())).collect()).collect();
     let mut tree = CountTree::new(ranked.len());
     let (mut entered, mut left) = (0, 0);
     for step in 0..steps {
@@ -46,6 +46,11 @@ pub(super) fn quantiles(q: f64, panes: Vec<Pane>, steps: usize, set: &mut impl F
         };
         set(step, value);
     }
+}
+
+/// NaN ranks below every number, as in Loki's heap.
+fn order(a: &f64, b: &f64) -> std::cmp::Ordering {
+    b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
 }
 
 /// Counts by place, with the n-th found in log time (a Fenwick tree).

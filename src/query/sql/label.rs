@@ -15,16 +15,16 @@ use datafusion::logical_expr::{
 use crate::types::labels::Labels;
 
 /// Name of the function that `labels['x']` becomes.
-pub const LABEL: &str = "label";
+pub(super) const LABEL: &str = "label";
 
 /// Type of the `labels` column: JSON objects, one value a stream.
-pub fn labels_type() -> DataType {
+pub(super) fn labels_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))
 }
 
 /// Plans `labels['x']` as `label(labels, 'x')`.
 #[derive(Debug)]
-pub struct LabelAccess;
+pub(super) struct LabelAccess;
 
 impl ExprPlanner for LabelAccess {
     fn plan_field_access(
@@ -46,12 +46,12 @@ impl ExprPlanner for LabelAccess {
 
 /// `label(labels, name)`: null when the stream has no such label.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct LabelFunction {
+pub(super) struct LabelFunction {
     signature: Signature,
 }
 
 impl LabelFunction {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         LabelFunction { signature: Signature::exact(vec![labels_type(), DataType::Utf8], Volatility::Immutable) }
     }
 }

@@ -20,12 +20,12 @@ use crate::types::time::{TimeRange, UnixNanos};
 
 /// The rows of one tenant.
 #[derive(Debug)]
-pub struct LogsView {
+pub(super) struct LogsView {
     planner: Planner,
 }
 
 impl LogsView {
-    pub fn new(planner: Planner) -> Self {
+    pub(super) fn new(planner: Planner) -> Self {
         LogsView { planner }
     }
 }

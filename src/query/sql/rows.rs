@@ -20,9 +20,9 @@ use super::label::labels_type;
 use crate::streams::{StreamRef, TenantStreams};
 use crate::types::rows::{LEVEL, LINE, METADATA, metadata_type};
 
-pub const TIMESTAMP: &str = "timestamp";
+pub(super) const TIMESTAMP: &str = "timestamp";
 
-pub static LOGS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+pub(super) static LOGS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new(TIMESTAMP, DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), false),
         Field::new("labels", labels_type(), false),
@@ -34,7 +34,7 @@ pub static LOGS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// Turns row batches into batches of the view, in the columns asked for.
 #[derive(Debug)]
-pub struct LogsViewExec {
+pub(super) struct LogsViewExec {
     input: Arc<dyn ExecutionPlan>,
     /// Columns of the view, by place.
     columns: Vec<usize>,
@@ -43,7 +43,7 @@ pub struct LogsViewExec {
 }
 
 impl LogsViewExec {
-    pub fn new(input: Arc<dyn ExecutionPlan>, columns: Vec<usize>, streams: Arc<TenantStreams>) -> DfResult<Self> {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, columns: Vec<usize>, streams: Arc<TenantStreams>) -> DfResult<Self> {
         let schema = Arc::new(LOGS_VIEW_SCHEMA.project(&columns)?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),

@@ -29,12 +29,12 @@ static STREAMS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// The streams of one tenant.
 #[derive(Debug)]
-pub struct StreamsView {
+pub(super) struct StreamsView {
     planner: Planner,
 }
 
 impl StreamsView {
-    pub fn new(planner: Planner) -> Self {
+    pub(super) fn new(planner: Planner) -> Self {
         StreamsView { planner }
     }
 }
