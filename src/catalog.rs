@@ -147,7 +147,8 @@ impl Catalog {
         let inner = self.inner.lock();
         let mut refs: HashMap<TenantId, Vec<u32>> = HashMap::new();
         let tenants: Vec<TenantId> = inner.head.rows_by_tenant().map(|(tenant, _)| tenant.clone()).collect();
-        let sealed = inner.flushing.iter().flat_map(|sealed| sealed.tenants.iter().map(|(t, p)| (t.clone(), p.clone())));
+        let sealed =
+            inner.flushing.iter().flat_map(|sealed| sealed.tenants.iter().map(|(t, p)| (t.clone(), p.clone())));
         let open = tenants.into_iter().map(|tenant| (tenant.clone(), inner.head.parts(&tenant)));
         for (tenant, parts) in sealed.chain(open) {
             let seen = refs.entry(tenant).or_default();

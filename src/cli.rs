@@ -119,8 +119,7 @@ impl Serve {
     fn read(&self, path: PathBuf) -> Result<Loaded, CliError> {
         let text = std::fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
         let environment = |name: &str| std::env::var(name).ok();
-        let environment: Option<Environment<'_>> =
-            if self.expand_env { Some(&environment) } else { None };
+        let environment: Option<Environment<'_>> = if self.expand_env { Some(&environment) } else { None };
         load(&text, environment).map_err(|source| CliError::Config { path, source })
     }
 }

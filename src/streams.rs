@@ -56,10 +56,7 @@ impl TenantStreams {
         if let Some(known) = self.inner.read().by_json.get(json) {
             return Ok(*known);
         }
-        let labels = Labels::from_json(json).map_err(|source| BadStreamJson {
-            text: json.to_owned(),
-            source,
-        })?;
+        let labels = Labels::from_json(json).map_err(|source| BadStreamJson { text: json.to_owned(), source })?;
         let mut inner = self.inner.write();
         if let Some(known) = inner.by_json.get(json) {
             return Ok(*known);

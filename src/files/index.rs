@@ -9,11 +9,11 @@ use object_store::{ObjectStore, path::Path};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::PageIndexPolicy;
 
+use super::FilesError;
+use super::object_reader::ObjectReader;
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
 use super::write::FILE_SCHEMA;
-use super::FilesError;
-use super::object_reader::ObjectReader;
 use crate::streams::{StreamRef, Streams};
 use crate::types::time::UnixNanos;
 

@@ -140,26 +140,10 @@ impl Table {
         }
         let replay = log.replay().await?;
         let txns = replay.txns.iter().map(|(id, txn)| (id.clone(), txn.version)).collect();
-        let inner = Inner {
-            version: replay.version,
-            txns: replay.txns,
-            unseen: Vec::new(),
-        };
+        let inner = Inner { version: replay.version, txns: replay.txns, unseen: Vec::new() };
         let files = replay.files.into_values().map(|live| live.file).collect();
-        let state = TableState {
-            version: inner.version,
-            files,
-            txns,
-        };
-        Ok((
-            Table {
-                log,
-                clock,
-                inner: Mutex::new(inner),
-                checkpointing: Arc::default(),
-            },
-            state,
-        ))
+        let state = TableState { version: inner.version, files, txns };
+        Ok((Table { log, clock, inner: Mutex::new(inner), checkpointing: Arc::default() }, state))
     }
 
     /// Makes all of it visible at once, or nothing. Answers the version.
@@ -188,10 +172,7 @@ impl Table {
                 Landed::Ours => {
                     inner.version = version;
                     for (app_id, txn) in txns {
-                        let record = Txn {
-                            version: *txn,
-                            recorded_at: Some(version),
-                        };
+                        let record = Txn { version: *txn, recorded_at: Some(version) };
                         inner.txns.insert(app_id.clone(), record);
                     }
                     self.checkpoint_when_due(version);
@@ -217,9 +198,7 @@ impl Table {
     pub async fn added_at(&self, version: u64) -> Result<Vec<DataFile>, TableError> {
         let missing = || self.log.corrupt(version, "it is missing");
         let actions = self.log.read_version(version).await?.ok_or_else(missing)?;
-        actions::change_of(version, actions)
-            .map(|change| change.added)
-            .map_err(|e| self.log.corrupt(version, e))
+        actions::change_of(version, actions).map(|change| change.added).map_err(|e| self.log.corrupt(version, e))
     }
 
     /// Writes a checkpoint of the newest version now and drops log entries past their retention.
@@ -267,10 +246,7 @@ impl Inner {
     fn refuse_removed(&self, remove: &[DataFile]) -> Result<(), TableError> {
         for change in &self.unseen {
             if let Some(file) = remove.iter().find(|file| change.removed.contains(&file.path)) {
-                return Err(TableError::Conflict {
-                    path: file.path.clone(),
-                    version: change.version,
-                });
+                return Err(TableError::Conflict { path: file.path.clone(), version: change.version });
             }
         }
         Ok(())
@@ -280,17 +256,11 @@ impl Inner {
         for action in &actions {
             actions::check_protocol(action)?;
             if let Some(txn) = &action.txn {
-                let record = Txn {
-                    version: txn.version,
-                    recorded_at: Some(version),
-                };
+                let record = Txn { version: txn.version, recorded_at: Some(version) };
                 self.txns.insert(txn.app_id.to_string(), record);
             }
         }
-        let damaged = |reason| TableError::Corrupt {
-            object: log::version_name(version),
-            reason,
-        };
+        let damaged = |reason| TableError::Corrupt { object: log::version_name(version), reason };
         let change = actions::change_of(version, actions).map_err(damaged)?;
         if !change.added.is_empty() || !change.removed.is_empty() {
             self.unseen.push(change);

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
@@ -20,9 +18,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
+use super::FilesError;
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
-use super::FilesError;
 use crate::streams::{Stream, StreamRef, TenantStreams};
 use crate::types::ids::TenantId;
 use crate::types::rows::{ROW_SCHEMA, metadata_type};

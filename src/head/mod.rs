@@ -18,8 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use part::HeadPart;
-pub use repeats::{RowHash, row_hashes};
 use repeats::RowHashes;
+pub use repeats::{RowHash, row_hashes};
 
 use arrow::array::RecordBatch;
 

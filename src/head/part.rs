@@ -61,7 +61,8 @@ impl HeadPart {
 fn own_bytes(rows: &RecordBatch) -> usize {
     let line_bytes: usize = rows.column(3).as_string_view().lengths().map(|length| length as usize).sum();
     let metadata = rows.column(4).as_map();
-    let pairs = metadata.keys().as_string::<i32>().value_data().len() + metadata.values().as_string::<i32>().value_data().len();
+    let pairs =
+        metadata.keys().as_string::<i32>().value_data().len() + metadata.values().as_string::<i32>().value_data().len();
     // time, stream, two views and a map offset a row
     line_bytes + pairs + rows.num_rows() * (8 + 4 + 16 + 16 + 4)
 }

@@ -45,7 +45,11 @@ impl Hasher for TakeLow {
 /// One hash a row of a `ROW_SCHEMA` batch; `stream` finds the stream behind a ref.
 ///
 /// Source: Loki drops an entry when the stream has one with the same time, line and metadata.
-pub fn row_hashes(tenant: &TenantId, rows: &RecordBatch, stream: impl Fn(u32) -> std::sync::Arc<Stream>) -> Vec<RowHash> {
+pub fn row_hashes(
+    tenant: &TenantId,
+    rows: &RecordBatch,
+    stream: impl Fn(u32) -> std::sync::Arc<Stream>,
+) -> Vec<RowHash> {
     let ts = rows.column(0).as_primitive::<Int64Type>().values();
     let streams = rows.column(1).as_primitive::<UInt32Type>().values();
     let lines = rows.column(3).as_string_view();

@@ -17,8 +17,20 @@ const JSON_DEPTH_MAX: usize = 2;
 
 /// Names that carry a level when `log_level_fields` is not set, best first.
 pub const DEFAULT_LEVEL_FIELDS: &[&str] = &[
-    "level", "LEVEL", "Level", "log.level", "severity", "SEVERITY", "Severity", "SeverityText", "lvl", "LVL", "Lvl",
-    "severity_text", "Severity_Text", "SEVERITY_TEXT",
+    "level",
+    "LEVEL",
+    "Level",
+    "log.level",
+    "severity",
+    "SEVERITY",
+    "Severity",
+    "SeverityText",
+    "lvl",
+    "LVL",
+    "Lvl",
+    "severity_text",
+    "Severity_Text",
+    "SEVERITY_TEXT",
 ];
 
 /// Words looked for in a line, in the order in which ties are decided.
@@ -210,7 +222,11 @@ impl<'a> JsonScan<'a> {
     }
 
     fn skip_scalar(&mut self) {
-        while self.bytes.get(self.at).is_some_and(|byte| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace()) {
+        while self
+            .bytes
+            .get(self.at)
+            .is_some_and(|byte| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace())
+        {
             self.at += 1;
         }
     }
@@ -270,8 +286,11 @@ fn logfmt_value(line: &str, at: usize) -> Option<(&str, usize)> {
 
 /// The level whose word stands first in the line, between word boundaries.
 fn from_words(line: &str) -> &'static str {
-    let lower: Cow<'_, str> =
-        if line.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) { line.to_lowercase().into() } else { line.into() };
+    let lower: Cow<'_, str> = if line.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80) {
+        line.to_lowercase().into()
+    } else {
+        line.into()
+    };
     let mut first = lower.len();
     let mut level = UNKNOWN;
     for (word, named) in LEVEL_WORDS {
@@ -351,7 +370,15 @@ mod tests {
         assert_eq!(from_labels(&labels, &fields).as_deref(), Some("critical"));
         assert_eq!(from_labels(&Labels::default(), &fields), None);
         assert_eq!(of_row("error", &[("severity", "custom")], &fields), "custom");
-        for (number, level) in [("0", "unknown"), ("1", "trace"), ("9", "info"), ("17", "error"), ("24", "fatal"), ("25", "unknown"), ("x", "info")] {
+        for (number, level) in [
+            ("0", "unknown"),
+            ("1", "trace"),
+            ("9", "info"),
+            ("17", "error"),
+            ("24", "fatal"),
+            ("25", "unknown"),
+            ("x", "info"),
+        ] {
             assert_eq!(of_row("line", &[("severity_number", number)], &fields), level, "{number}");
         }
     }

@@ -78,12 +78,7 @@ pub fn apply_to(
 }
 
 impl Shard {
-    pub fn new(
-        wal: Wal<Arrival>,
-        catalog: Arc<Catalog>,
-        limits: FlushLimits,
-        flush_due: Arc<Notify>,
-    ) -> Self {
+    pub fn new(wal: Wal<Arrival>, catalog: Arc<Catalog>, limits: FlushLimits, flush_due: Arc<Notify>) -> Self {
         Shard { wal, catalog, limits, flush_due, room: Arc::new(Notify::new()) }
     }
 
@@ -150,7 +145,10 @@ fn prepare(
 }
 
 /// A logged payload as rows for the head: replay.
-pub fn replay_payload(payload: &[u8], tenant_streams: impl Fn(&TenantId) -> Arc<TenantStreams>) -> Result<Arrival, IngestError> {
+pub fn replay_payload(
+    payload: &[u8],
+    tenant_streams: impl Fn(&TenantId) -> Arc<TenantStreams>,
+) -> Result<Arrival, IngestError> {
     let (tenant, batch) = LogBatch::decode(payload).map_err(|e| IngestError::Batch(e.to_string()))?;
     arrival_of(&tenant, &batch, &tenant_streams(&tenant))
 }

@@ -211,9 +211,11 @@ fn note(refusals: &mut Vec<(String, usize)>, text: String) {
 
 fn grouped(refusals: &[(String, usize)]) -> Option<String> {
     let count = |times: &usize| refusals.len() > 1 || *times > 1;
-    let texts = refusals.iter().map(|(text, times)| {
-        if count(times) { format!("{times} errors like: {text}") } else { text.clone() }
-    });
+    let texts = refusals.iter().map(
+        |(text, times)| {
+            if count(times) { format!("{times} errors like: {text}") } else { text.clone() }
+        },
+    );
     let all: Vec<String> = texts.collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
@@ -256,7 +258,9 @@ fn check_entry(
         let (at, oldest) = (rfc3339(ts_ns), rfc3339(oldest.0));
         return refusal(
             "greater_than_max_sample_age",
-            format!("entry for stream '{stream}' has timestamp too old: {at}, oldest acceptable timestamp is: {oldest}"),
+            format!(
+                "entry for stream '{stream}' has timestamp too old: {at}, oldest acceptable timestamp is: {oldest}"
+            ),
         );
     }
     if ts_ns > newest.0 {
@@ -268,7 +272,9 @@ fn check_entry(
         let length = line.len();
         return refusal(
             "line_too_long",
-            format!("max entry size '{max_line}' bytes exceeded for stream '{stream}' while adding an entry with length '{length}' bytes"),
+            format!(
+                "max entry size '{max_line}' bytes exceeded for stream '{stream}' while adding an entry with length '{length}' bytes"
+            ),
         );
     }
     if metadata.is_empty() {
@@ -277,21 +283,27 @@ fn check_entry(
     if !limits.allow_structured_metadata {
         return refusal(
             "disallowed_structured_metadata",
-            format!("stream '{stream}' includes structured metadata, but this feature is disallowed. Please see `limits_config.allow_structured_metadata` or contact your Loki administrator to enable it"),
+            format!(
+                "stream '{stream}' includes structured metadata, but this feature is disallowed. Please see `limits_config.allow_structured_metadata` or contact your Loki administrator to enable it"
+            ),
         );
     }
     let max_bytes = limits.max_structured_metadata_size.0;
     if max_bytes > 0 && metadata_bytes as u64 > max_bytes {
         return refusal(
             "structured_metadata_too_large",
-            format!("stream '{stream}' has structured metadata too large: '{metadata_bytes}' bytes, limit: '{max_bytes}' bytes. Please see `limits_config.max_structured_metadata_size` or contact your Loki administrator to increase it"),
+            format!(
+                "stream '{stream}' has structured metadata too large: '{metadata_bytes}' bytes, limit: '{max_bytes}' bytes. Please see `limits_config.max_structured_metadata_size` or contact your Loki administrator to increase it"
+            ),
         );
     }
     let (count, most) = (metadata.len(), limits.max_structured_metadata_entries_count);
     if most > 0 && count > most {
         return refusal(
             "structured_metadata_too_many",
-            format!("stream '{stream}' has too many structured metadata labels: '{count}', limit: '{most}'. Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it"),
+            format!(
+                "stream '{stream}' has too many structured metadata labels: '{count}', limit: '{most}'. Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it"
+            ),
         );
     }
     None
@@ -367,7 +379,14 @@ mod tests {
 
     #[test]
     fn metadata_names_are_normalised() {
-        for (name, expected) in [("trace_id", "trace_id"), ("trace-id.x", "trace_id_x"), ("1a", "key_1a"), ("a--b", "a_b"), ("__x__", "__x__"), ("żółć", "_")] {
+        for (name, expected) in [
+            ("trace_id", "trace_id"),
+            ("trace-id.x", "trace_id_x"),
+            ("1a", "key_1a"),
+            ("a--b", "a_b"),
+            ("__x__", "__x__"),
+            ("żółć", "_"),
+        ] {
             assert_eq!(normalized_name(name), expected, "{name}");
         }
     }

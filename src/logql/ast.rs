@@ -49,19 +49,40 @@ pub enum MatchOp {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stage {
     LineFilter(LineFilter),
-    Json { fields: Vec<FieldExtraction> },
-    Logfmt { strict: bool, keep_empty: bool, fields: Vec<FieldExtraction> },
-    Regexp { pattern: String },
-    Pattern { pattern: String },
+    Json {
+        fields: Vec<FieldExtraction>,
+    },
+    Logfmt {
+        strict: bool,
+        keep_empty: bool,
+        fields: Vec<FieldExtraction>,
+    },
+    Regexp {
+        pattern: String,
+    },
+    Pattern {
+        pattern: String,
+    },
     Unpack,
     LabelFilter(LabelFilter),
-    LineFormat { template: String },
-    LabelFormat { formats: Vec<LabelFormat> },
-    Drop { labels: Vec<LabelSelector> },
-    Keep { labels: Vec<LabelSelector> },
+    LineFormat {
+        template: String,
+    },
+    LabelFormat {
+        formats: Vec<LabelFormat>,
+    },
+    Drop {
+        labels: Vec<LabelSelector>,
+    },
+    Keep {
+        labels: Vec<LabelSelector>,
+    },
     Decolorize,
     /// Only last in the pipeline of a range aggregation, or followed by label filters.
-    Unwrap { conversion: Option<UnwrapConversion>, label: String },
+    Unwrap {
+        conversion: Option<UnwrapConversion>,
+        label: String,
+    },
 }
 
 /// `|= "a" or "b"`: one operator, alternatives in order.
@@ -107,13 +128,29 @@ pub enum LabelFilter {
     /// `a="b"`, `a=~"b"`; missing counts as empty.
     Text(Matcher),
     /// `a > 5`
-    Number { label: String, op: CompareOp, value: f64 },
+    Number {
+        label: String,
+        op: CompareOp,
+        value: f64,
+    },
     /// `a > 5s`, nanoseconds
-    Duration { label: String, op: CompareOp, nanos: i64 },
+    Duration {
+        label: String,
+        op: CompareOp,
+        nanos: i64,
+    },
     /// `a > 5KB`
-    Bytes { label: String, op: CompareOp, bytes: u64 },
+    Bytes {
+        label: String,
+        op: CompareOp,
+        bytes: u64,
+    },
     /// `a = ip("…")`, `a != ip("…")`; `op` is `Equal` or `NotEqual`
-    Ip { label: String, op: MatchOp, pattern: String },
+    Ip {
+        label: String,
+        op: MatchOp,
+        pattern: String,
+    },
     And(Box<LabelFilter>, Box<LabelFilter>),
     Or(Box<LabelFilter>, Box<LabelFilter>),
 }
@@ -162,7 +199,13 @@ pub enum MetricExpr {
     Range(RangeAggregation),
     Vector(VectorAggregation),
     Binary(BinaryExpr),
-    LabelReplace { inner: Box<MetricExpr>, dst: String, replacement: String, src: String, regex: String },
+    LabelReplace {
+        inner: Box<MetricExpr>,
+        dst: String,
+        replacement: String,
+        src: String,
+        regex: String,
+    },
     Number(f64),
     /// `vector(5)`
     VectorLiteral(f64),

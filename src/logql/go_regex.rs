@@ -18,15 +18,17 @@ const REPEAT_MAX: u32 = 1000;
 pub fn compile_go_regex(pattern: &str) -> Result<GoRegex, String> {
     let translated = translate(pattern)?;
     let error = |words: String| format!("error parsing regexp: {words}");
-    let ast = Parser::new().parse(&translated).map_err(|e| error(go_words(pattern, e.kind(), e.span().start.offset, e.span().end.offset)))?;
+    // Places in errors are those of the pattern as it was written.
+    let written = Parser::new().parse(pattern).err();
+    let ast = Parser::new().parse(&translated).map_err(|e| {
+        let e = written.unwrap_or(e);
+        error(go_words(pattern, e.kind(), e.span().start.offset, e.span().end.offset))
+    })?;
     check(&ast, pattern).map_err(error)?;
-    RegexBuilder::new(&translated)
-        .size_limit(PROGRAM_BYTES_MAX)
-        .build()
-        .map_err(|e| match e {
-            regex::Error::CompiledTooBig(_) => error("expression too large".to_owned()),
-            other => error(other.to_string().lines().last().unwrap_or("invalid").trim().to_owned()),
-        })
+    RegexBuilder::new(&translated).size_limit(PROGRAM_BYTES_MAX).build().map_err(|e| match e {
+        regex::Error::CompiledTooBig(_) => error("expression too large".to_owned()),
+        other => error(other.to_string().lines().last().unwrap_or("invalid").trim().to_owned()),
+    })
 }
 
 /// Go's syntax to the crate's.
@@ -53,11 +55,37 @@ fn translate(pattern: &str) -> Result<String, String> {
             let length = 1 + next.len_utf8();
             match next {
                 'C' => out.push_str("(?s:.)"),
+                // Go's classes and word boundaries are of ASCII.
+                'w' | 'W' | 'd' | 'D' | 's' | 'S' => {
+                    let members = match next.to_ascii_lowercase() {
+                        'w' => "0-9A-Za-z_",
+                        'd' => "0-9",
+                        _ => r"\t\n\f\r ",
+                    };
+                    let negated = if next.is_ascii_uppercase() { "^" } else { "" };
+                    match (in_class > 0, negated) {
+                        (true, "") => out.push_str(members),
+                        _ => out.push_str(&format!("[{negated}{members}]")),
+                    }
+                }
+                'b' | 'B' if in_class == 0 => out.push_str(&format!(r"(?-u:\{next})")),
                 // The crate refuses escapes of letters it has no use for, Go those of all: leave them to it.
                 _ => out.push_str(&rest[..length]),
             }
             rest = &rest[length..];
             continue;
+        }
+        if in_class == 0
+            && let Some(flags) = rest.strip_prefix("(?")
+        {
+            // Flags of the crate that Go does not have.
+            let letters = flags.split([')', ':', '<', 'P']).next().unwrap_or("");
+            if let Some(at) = letters.find(['x', 'u', 'R']) {
+                return Err(format!(
+                    "error parsing regexp: invalid or unsupported Perl syntax: `(?{}`",
+                    &letters[..=at]
+                ));
+            }
         }
         match c {
             '[' if in_class == 0 => {
@@ -109,7 +137,7 @@ fn check(ast: &Ast, pattern: &str) -> Result<(), String> {
             Ok(())
         }
         fn visit_pre(&mut self, ast: &Ast) -> Result<(), String> {
-            use regex_syntax::ast::{Flag, FlagsItemKind, GroupKind, RepetitionKind, RepetitionRange};
+            use regex_syntax::ast::{RepetitionKind, RepetitionRange};
             if let Ast::Repetition(repetition) = ast
                 && let RepetitionKind::Range(range) = &repetition.op.kind
             {
@@ -122,21 +150,6 @@ fn check(ast: &Ast, pattern: &str) -> Result<(), String> {
                     let text = self.0.get(span.start.offset..span.end.offset).unwrap_or(self.0);
                     return Err(format!("invalid repeat count: `{text}`"));
                 }
-            }
-            let flags = match ast {
-                Ast::Flags(flags) => Some(&flags.flags),
-                Ast::Group(group) => match &group.kind {
-                    GroupKind::NonCapturing(flags) => Some(flags),
-                    _ => None,
-                },
-                _ => None,
-            };
-            let foreign = |flag: &Flag| matches!(flag, Flag::IgnoreWhitespace | Flag::Unicode | Flag::CRLF);
-            let has_foreign = flags.is_some_and(|flags| {
-                flags.items.iter().any(|item| matches!(&item.kind, FlagsItemKind::Flag(flag) if foreign(flag)))
-            });
-            if has_foreign {
-                return Err(format!("invalid or unsupported Perl syntax: `{}`", self.0.get(..3).unwrap_or("(?")));
             }
             Ok(())
         }
@@ -152,7 +165,9 @@ fn go_words(pattern: &str, kind: &ErrorKind, start: usize, end: usize) -> String
         ErrorKind::GroupUnopened => format!("unexpected ): `{pattern}`"),
         ErrorKind::ClassUnclosed => format!("missing closing ]: `{}`", at(start, pattern.len())),
         ErrorKind::ClassRangeInvalid => format!("invalid character class range: `{}`", at(start, end)),
-        ErrorKind::RepetitionMissing => format!("missing argument to repetition operator: `{}`", at(start, end.max(start + 1))),
+        ErrorKind::RepetitionMissing => {
+            format!("missing argument to repetition operator: `{}`", at(start, end.max(start + 1)))
+        }
         ErrorKind::RepetitionCountInvalid => format!("invalid repeat count: `{}`", at(start, end)),
         ErrorKind::EscapeUnexpectedEof => "trailing backslash at end of expression: ``".to_owned(),
         ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => {
@@ -190,6 +205,7 @@ mod tests {
         check("x{1001}", "invalid repeat count: `{1001}`");
         check(r"\y", r"invalid escape sequence: `\y`");
         check(r"a\<b", r"invalid escape sequence: `\<`");
+        check("(?x)a b", "invalid or unsupported Perl syntax: `(?x`");
     }
 
     #[test]
@@ -205,5 +221,10 @@ mod tests {
         check("[[:alpha:]]+", "ab", true);
         check("(?i)TIMEOUT", "a timeout", true);
         check(r"(?P<x>\d+)", "12", true);
+        check(r"^\w+$", "zażółć", false);
+        check(r"^[\w-]+$", "a-b", true);
+        check(r"^\W$", "ż", true);
+        check(r"\bżółw", "a żółw", false);
+        check(r"[^\s]", " \t", false);
     }
 }

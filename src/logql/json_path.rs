@@ -22,7 +22,9 @@ pub fn parse_json_path(text: &str) -> Result<Vec<JsonPathStep>, String> {
     };
     loop {
         match tokens.get(at) {
-            Some(Token::Field(name)) if steps.is_empty() || matches!(tokens.get(at.wrapping_sub(1)), Some(Token::Dot)) => {
+            Some(Token::Field(name))
+                if steps.is_empty() || matches!(tokens.get(at.wrapping_sub(1)), Some(Token::Dot)) =>
+            {
                 steps.push(JsonPathStep::Key(name.clone()));
                 at += 1;
             }

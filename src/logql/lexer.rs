@@ -49,10 +49,58 @@ impl Kind {
 
 /// Keywords and punctuation; errors show them as written.
 const SYMBOLS: &[&str] = &[
-    ",", ".", "{", "}", "=", "!=", "=~", "!~", "!>", "|=", "|~", "|>", "|", "unwrap", "(", ")", "by", "without", "bool",
-    "[", "]", "label_replace", "offset", "on", "ignoring", "group_left", "group_right", "or", "and", "unless", "+", "-",
-    "*", "/", "%", "^", "==", ">", ">=", "<", "<=", "json", "regexp", "logfmt", "unpack", "pattern", "label_format",
-    "line_format", "ip", "decolorize", "drop", "keep",
+    ",",
+    ".",
+    "{",
+    "}",
+    "=",
+    "!=",
+    "=~",
+    "!~",
+    "!>",
+    "|=",
+    "|~",
+    "|>",
+    "|",
+    "unwrap",
+    "(",
+    ")",
+    "by",
+    "without",
+    "bool",
+    "[",
+    "]",
+    "label_replace",
+    "offset",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "or",
+    "and",
+    "unless",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "^",
+    "==",
+    ">",
+    ">=",
+    "<",
+    "<=",
+    "json",
+    "regexp",
+    "logfmt",
+    "unpack",
+    "pattern",
+    "label_format",
+    "line_format",
+    "ip",
+    "decolorize",
+    "drop",
+    "keep",
 ];
 
 /// Words that are functions only before `(`, `by` or `without`; errors show the second form.
@@ -181,10 +229,16 @@ impl Lexer {
         }
         if c.is_ascii_digit() || (c == '.' && self.chars.get(self.at + 1).is_some_and(char::is_ascii_digit)) {
             let number = self.number();
-            return Ok(match self.duration_from(&number).map(Kind::Duration).or_else(|| self.bytes_from(&number).map(Kind::Bytes)) {
-                Some(kind) => completed(kind),
-                None => token(Kind::Number(number)),
-            });
+            return Ok(
+                match self
+                    .duration_from(&number)
+                    .map(Kind::Duration)
+                    .or_else(|| self.bytes_from(&number).map(Kind::Bytes))
+                {
+                    Some(kind) => completed(kind),
+                    None => token(Kind::Number(number)),
+                },
+            );
         }
         match c {
             '"' | '`' => return Ok(token(Kind::Text(self.text(c, line, column)?))),
@@ -421,6 +475,24 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     };
     let bytes = number * base.powi(power);
     (bytes < u64::MAX as f64).then_some(bytes as u64)
+}
+
+/// The value that a size keeps in Loki, where queries pass from part to part as text with one decimal:
+/// `2KiB` arrives as `2.0kB`, 2000 bytes.
+pub(super) fn rounded_bytes(bytes: u64) -> u64 {
+    parse_bytes(&human_bytes(bytes)).unwrap_or(bytes)
+}
+
+/// A size as go-humanize prints it, without the space: `2.0kB`, `83MB`.
+pub(super) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 10 {
+        return format!("{bytes}B");
+    }
+    let power = ((bytes as f64).ln() / 1000.0_f64.ln()).floor();
+    let value = (bytes as f64 / 1000.0_f64.powf(power) * 10.0 + 0.5).floor() / 10.0;
+    let unit = UNITS[(power as usize).min(UNITS.len() - 1)];
+    if value < 10.0 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
 }
 
 /// A range's duration as Prometheus reads it: whole numbers with units, largest first.

@@ -73,7 +73,9 @@ fn parts(text: &str) -> Vec<PatternPart> {
     let mut literal = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if let Some((name, after)) = rest.strip_prefix('<').and_then(|inner| inner.split_once('>')).filter(|(name, _)| is_name(name)) {
+        if let Some((name, after)) =
+            rest.strip_prefix('<').and_then(|inner| inner.split_once('>')).filter(|(name, _)| is_name(name))
+        {
             if !literal.is_empty() {
                 parts.push(PatternPart::Literal(std::mem::take(&mut literal)));
             }
@@ -102,7 +104,10 @@ mod tests {
     #[test]
     fn parsers_and_filters() {
         assert_eq!(LinePattern::parser("<_>"), Err("at least one capture is required".to_owned()));
-        assert_eq!(LinePattern::parser("<a><b>"), Err("found consecutive capture '<a><b>': invalid expression".to_owned()));
+        assert_eq!(
+            LinePattern::parser("<a><b>"),
+            Err("found consecutive capture '<a><b>': invalid expression".to_owned())
+        );
         assert!(LinePattern::parser("<a> <a>").is_err());
         let pattern = LinePattern::parser("<ip> <1x> - [<_>]").expect("valid");
         assert_eq!(pattern.parts[0], PatternPart::Capture(Some("ip".to_owned())));

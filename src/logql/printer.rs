@@ -5,6 +5,7 @@ use super::ast::{
     LabelSelector, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher, MetricExpr, RangeAggregation,
     RangeOp, Stage, UnwrapConversion, VectorAggregation, VectorOp,
 };
+use super::lexer::human_bytes;
 use crate::types::labels::push_go_quoted;
 
 /// The whole query on one line.
@@ -107,22 +108,17 @@ fn print_fields(fields: &[FieldExtraction]) -> String {
 fn print_label_filter(filter: &LabelFilter) -> String {
     match filter {
         LabelFilter::Text(matcher) => print_matcher(matcher),
-        LabelFilter::Number { label, op, value } => format!("{label}{}{}", filter_op_name(*op), print_number(*value)),
+        LabelFilter::Number { label, op, value } => format!("{label}{}{}", compare_op_name(*op), print_number(*value)),
         LabelFilter::Duration { label, op, nanos } => {
-            format!("{label}{}{}", filter_op_name(*op), crate::types::units::GoDuration(*nanos))
+            format!("{label}{}{}", compare_op_name(*op), crate::types::units::GoDuration(*nanos))
         }
-        LabelFilter::Bytes { label, op, bytes } => format!("{label}{}{bytes}B", filter_op_name(*op)),
+        LabelFilter::Bytes { label, op, bytes } => format!("{label}{}{}", compare_op_name(*op), human_bytes(*bytes)),
         LabelFilter::Ip { label, op, pattern } => format!("{label}{}ip({})", match_op_name(*op), quoted(pattern)),
         LabelFilter::And(left, right) => {
             format!("( {} , {} )", print_label_filter(left), print_label_filter(right))
         }
         LabelFilter::Or(left, right) => format!("( {} or {} )", print_label_filter(left), print_label_filter(right)),
     }
-}
-
-/// Label filters print `==` for equality of numbers.
-fn filter_op_name(op: CompareOp) -> &'static str {
-    compare_op_name(op)
 }
 
 fn compare_op_name(op: CompareOp) -> &'static str {
@@ -184,7 +180,8 @@ pub(super) fn print_range(range: &RangeAggregation) -> String {
 
 /// `[5m] offset 1h`
 pub(super) fn print_window(range: &RangeAggregation) -> String {
-    let offset = if range.offset_ns == 0 { String::new() } else { format!(" offset {}", model_duration(range.offset_ns)) };
+    let offset =
+        if range.offset_ns == 0 { String::new() } else { format!(" offset {}", model_duration(range.offset_ns)) };
     format!("[{}]{offset}", model_duration(range.range_ns))
 }
 

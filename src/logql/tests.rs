@@ -39,9 +39,15 @@ fn errors_have_lokis_words_and_places() {
     check_error("{bad", "parse error at line 1, col 5: syntax error: unexpected $end, expecting = or =~ or !~ or !=");
     check_error("{a=\"b\"}\n| json |", "parse error at line 2, col 9: syntax error: unexpected $end");
     check_error("rate({a=\"b\"}[5m]) by (x)", "parse error : grouping not allowed for rate aggregation");
-    check_error("sum(rate({a=\"b\"}[5m])) by", "parse error at line 1, col 26: syntax error: unexpected $end, expecting (");
+    check_error(
+        "sum(rate({a=\"b\"}[5m])) by",
+        "parse error at line 1, col 26: syntax error: unexpected $end, expecting (",
+    );
     check_error("topk(0, rate({a=\"b\"}[5m]))", "parse error : invalid parameter (must be greater than 0) topk(0");
-    check_error("1 and rate({a=\"b\"}[5m])", "parse error : unexpected literal for left leg of logical/set binary operation (and): 1.000000");
+    check_error(
+        "1 and rate({a=\"b\"}[5m])",
+        "parse error : unexpected literal for left leg of logical/set binary operation (and): 1.000000",
+    );
     assert!(parse(&"(".repeat(100_000)).is_err());
 }
 
@@ -66,7 +72,10 @@ fn precedence() {
     check(r#"{a="b"} | x="1" or y="2" and z="3""#, r#"{a="b"} | ( x="1" or ( y="2" , z="3" ) )"#);
     check(r#"{a="b"} | x="1", y="2" or z="3""#, r#"{a="b"} | ( x="1" , ( y="2" or z="3" ) )"#);
     check("rate({a=\"b\"}[5m] offset -5m)", "rate({a=\"b\"}[5m] offset -5m)");
-    check("sum by(x)(rate({a=\"b\"} | unwrap y | z=\"1\" [5m]))", "sum by (x)(rate({a=\"b\"} | unwrap y | z=\"1\"[5m]))");
+    check(
+        "sum by(x)(rate({a=\"b\"} | unwrap y | z=\"1\" [5m]))",
+        "sum by (x)(rate({a=\"b\"} | unwrap y | z=\"1\"[5m]))",
+    );
     check("rate({a=\"b\"}[5m] | json)", "rate({a=\"b\"} | json[5m])");
 }
 
@@ -94,12 +103,29 @@ fn matcher() -> impl Strategy<Value = Matcher> {
 }
 
 fn label_filter() -> impl Strategy<Value = LabelFilter> {
-    let compare = prop_oneof![Just(CompareOp::Greater), Just(CompareOp::Equal), Just(CompareOp::NotEqual), Just(CompareOp::LessOrEqual)];
+    let compare = prop_oneof![
+        Just(CompareOp::Greater),
+        Just(CompareOp::Equal),
+        Just(CompareOp::NotEqual),
+        Just(CompareOp::LessOrEqual)
+    ];
     let leaf = prop_oneof![
         matcher().prop_map(LabelFilter::Text),
-        (name(), compare.clone(), -1000_i32..1000).prop_map(|(label, op, value)| LabelFilter::Number { label, op, value: f64::from(value) / 4.0 }),
-        (name(), compare.clone(), 1_i64..100_000).prop_map(|(label, op, seconds)| LabelFilter::Duration { label, op, nanos: seconds * 1_000_000_000 }),
-        (name(), compare, any::<u32>()).prop_map(|(label, op, bytes)| LabelFilter::Bytes { label, op, bytes: u64::from(bytes) }),
+        (name(), compare.clone(), -1000_i32..1000).prop_map(|(label, op, value)| LabelFilter::Number {
+            label,
+            op,
+            value: f64::from(value) / 4.0
+        }),
+        (name(), compare.clone(), 1_i64..100_000).prop_map(|(label, op, seconds)| LabelFilter::Duration {
+            label,
+            op,
+            nanos: seconds * 1_000_000_000
+        }),
+        (name(), compare, any::<u32>()).prop_map(|(label, op, bytes)| LabelFilter::Bytes {
+            label,
+            op,
+            bytes: lexer::rounded_bytes(u64::from(bytes))
+        }),
     ];
     leaf.prop_recursive(3, 8, 2, |inner| {
         prop_oneof![
@@ -110,50 +136,105 @@ fn label_filter() -> impl Strategy<Value = LabelFilter> {
 }
 
 fn stage() -> impl Strategy<Value = Stage> {
-    let fields = proptest::collection::vec((name(), Just("a.b".to_owned())).prop_map(|(label, expression)| FieldExtraction { label, expression }), 0..3).boxed();
+    let fields = proptest::collection::vec(
+        (name(), Just("a.b".to_owned())).prop_map(|(label, expression)| FieldExtraction { label, expression }),
+        0..3,
+    )
+    .boxed();
     let op = prop_oneof![Just(LineFilterOp::Contains), Just(LineFilterOp::NotContains), Just(LineFilterOp::Pattern)];
-    let line_match = prop_oneof![3 => text().prop_map(LineMatch::Text), 1 => Just(LineMatch::Ip("10.0.0.0/8".to_owned()))];
+    let line_match =
+        prop_oneof![3 => text().prop_map(LineMatch::Text), 1 => Just(LineMatch::Ip("10.0.0.0/8".to_owned()))];
     prop_oneof![
-        (op, proptest::collection::vec(line_match, 1..3)).prop_map(|(op, any_of)| Stage::LineFilter(LineFilter { op, any_of })),
+        (op, proptest::collection::vec(line_match, 1..3))
+            .prop_map(|(op, any_of)| Stage::LineFilter(LineFilter { op, any_of })),
         fields.clone().prop_map(|fields| Stage::Json { fields }),
-        (any::<bool>(), any::<bool>(), fields).prop_map(|(strict, keep_empty, fields)| Stage::Logfmt { strict, keep_empty, fields }),
+        (any::<bool>(), any::<bool>(), fields).prop_map(|(strict, keep_empty, fields)| Stage::Logfmt {
+            strict,
+            keep_empty,
+            fields
+        }),
         Just(Stage::Regexp { pattern: r"(?P<x>\w+)".to_owned() }),
         Just(Stage::Pattern { pattern: "<x> - <_>".to_owned() }),
         Just(Stage::Unpack),
         Just(Stage::Decolorize),
         label_filter().prop_map(Stage::LabelFilter),
         text().prop_map(|template| Stage::LineFormat { template }),
-        (name(), name()).prop_map(|(label, from)| Stage::LabelFormat { formats: vec![LabelFormat { label, source: FormatSource::Rename(from) }] }),
-        proptest::collection::vec(prop_oneof![name().prop_map(LabelSelector::Name), matcher().prop_map(LabelSelector::Matcher)], 1..3).prop_map(|labels| Stage::Drop { labels }),
+        (name(), name()).prop_map(|(label, from)| Stage::LabelFormat {
+            formats: vec![LabelFormat { label, source: FormatSource::Rename(from) }]
+        }),
+        proptest::collection::vec(
+            prop_oneof![name().prop_map(LabelSelector::Name), matcher().prop_map(LabelSelector::Matcher)],
+            1..3
+        )
+        .prop_map(|labels| Stage::Drop { labels }),
     ]
 }
 
 fn log_expr() -> impl Strategy<Value = LogExpr> {
-    (proptest::collection::vec(matcher(), 0..2), proptest::collection::vec(stage(), 0..4)).prop_map(|(mut matchers, stages)| {
-        matchers.push(Matcher { name: "app".to_owned(), op: MatchOp::Equal, value: "x".to_owned() });
-        LogExpr { matchers, stages }
-    })
-    // `drop a != "b"` is a matcher to Loki, never a name before a line filter.
-    .prop_filter("a name before !=", |log| {
-        log.stages.windows(2).all(|pair| {
-            !matches!(pair, [Stage::Drop { labels }, Stage::LineFilter(filter)]
-                if filter.op == LineFilterOp::NotContains && matches!(labels.last(), Some(LabelSelector::Name(_))))
+    (proptest::collection::vec(matcher(), 0..2), proptest::collection::vec(stage(), 0..4))
+        .prop_map(|(mut matchers, stages)| {
+            matchers.push(Matcher { name: "app".to_owned(), op: MatchOp::Equal, value: "x".to_owned() });
+            LogExpr { matchers, stages }
         })
-    })
+        // `drop a != "b"` is a matcher to Loki, never a name before a line filter.
+        .prop_filter("a name before !=", |log| {
+            log.stages.windows(2).all(|pair| {
+                !matches!(pair, [Stage::Drop { labels }, Stage::LineFilter(filter)]
+                if filter.op == LineFilterOp::NotContains && matches!(labels.last(), Some(LabelSelector::Name(_))))
+            })
+        })
 }
 
 fn metric_expr() -> impl Strategy<Value = MetricExpr> {
-    let grouping = proptest::option::of((any::<bool>(), proptest::collection::vec(name(), 1..3)).prop_map(|(without, labels)| Grouping { without, labels })).boxed();
-    let range = (log_expr(), 1_i64..10_000, prop_oneof![Just(0_i64), 1_i64..5_000]).prop_map(|(log, range_s, offset_s)| {
-        MetricExpr::Range(RangeAggregation { op: RangeOp::CountOverTime, param: None, log, range_ns: range_s * 1_000_000_000, offset_ns: offset_s * 1_000_000_000, grouping: None })
-    });
+    let grouping = proptest::option::of(
+        (any::<bool>(), proptest::collection::vec(name(), 1..3))
+            .prop_map(|(without, labels)| Grouping { without, labels }),
+    )
+    .boxed();
+    let range =
+        (log_expr(), 1_i64..10_000, prop_oneof![Just(0_i64), 1_i64..5_000]).prop_map(|(log, range_s, offset_s)| {
+            MetricExpr::Range(RangeAggregation {
+                op: RangeOp::CountOverTime,
+                param: None,
+                log,
+                range_ns: range_s * 1_000_000_000,
+                offset_ns: offset_s * 1_000_000_000,
+                grouping: None,
+            })
+        });
     let leaf = prop_oneof![4 => range, 1 => Just(MetricExpr::VectorLiteral(2.5))];
     leaf.prop_recursive(3, 6, 2, move |inner| {
-        let matching = proptest::option::of((any::<bool>(), proptest::collection::vec(name(), 0..2), prop_oneof![Just(Group::None), proptest::collection::vec(name(), 0..2).prop_map(Group::Left)]).prop_map(|(on, labels, group)| VectorMatching { on, labels, group }));
+        let matching = proptest::option::of(
+            (
+                any::<bool>(),
+                proptest::collection::vec(name(), 0..2),
+                prop_oneof![Just(Group::None), proptest::collection::vec(name(), 0..2).prop_map(Group::Left)],
+            )
+                .prop_map(|(on, labels, group)| VectorMatching { on, labels, group }),
+        );
         prop_oneof![
-            (inner.clone(), grouping.clone()).prop_map(|(inner, grouping)| MetricExpr::Vector(VectorAggregation { op: VectorOp::Sum, param: None, inner: Box::new(inner), grouping })),
-            (inner.clone(), inner.clone(), matching, any::<bool>()).prop_map(|(left, right, matching, return_bool)| MetricExpr::Binary(BinaryExpr { op: BinaryOp::Compare(CompareOp::Less), left: Box::new(left), right: Box::new(right), return_bool, matching })),
-            inner.prop_map(|inner| MetricExpr::LabelReplace { inner: Box::new(inner), dst: "d".to_owned(), replacement: "$1".to_owned(), src: "s".to_owned(), regex: "(.*)".to_owned() }),
+            (inner.clone(), grouping.clone()).prop_map(|(inner, grouping)| MetricExpr::Vector(VectorAggregation {
+                op: VectorOp::Sum,
+                param: None,
+                inner: Box::new(inner),
+                grouping
+            })),
+            (inner.clone(), inner.clone(), matching, any::<bool>()).prop_map(|(left, right, matching, return_bool)| {
+                MetricExpr::Binary(BinaryExpr {
+                    op: BinaryOp::Compare(CompareOp::Less),
+                    left: Box::new(left),
+                    right: Box::new(right),
+                    return_bool,
+                    matching,
+                })
+            }),
+            inner.prop_map(|inner| MetricExpr::LabelReplace {
+                inner: Box::new(inner),
+                dst: "d".to_owned(),
+                replacement: "$1".to_owned(),
+                src: "s".to_owned(),
+                regex: "(.*)".to_owned()
+            }),
         ]
     })
 }

@@ -76,8 +76,9 @@ pub(super) fn check_matchers_compile(matchers: &[Matcher]) -> Result<(), ParseEr
 fn check_stages(stages: &[Stage]) -> Result<(), ParseError> {
     for stage in stages {
         match stage {
-            Stage::Regexp { pattern } => check_regexp(pattern)
-                .map_err(|words| ParseError::about(format!("invalid regexp parser: {words}")))?,
+            Stage::Regexp { pattern } => {
+                check_regexp(pattern).map_err(|words| ParseError::about(format!("invalid regexp parser: {words}")))?
+            }
             Stage::Pattern { pattern } => LinePattern::parser(pattern)
                 .map(|_| ())
                 .map_err(|words| ParseError::about(format!("invalid pattern parser: {words}")))?,

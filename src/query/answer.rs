@@ -23,8 +23,15 @@ pub struct QueryRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryKind {
     /// Logs: `start ≤ ts < end`. Metrics: steps `start, start + step, … ≤ end`.
-    Range { start: UnixNanos, end: UnixNanos, step_ns: i64, interval_ns: i64 },
-    Instant { time: UnixNanos },
+    Range {
+        start: UnixNanos,
+        end: UnixNanos,
+        step_ns: i64,
+        interval_ns: i64,
+    },
+    Instant {
+        time: UnixNanos,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +45,19 @@ pub enum QueryAnswer {
     /// Streams sorted by labels; entries in the direction asked for.
     Streams(Vec<StreamEntries>),
     /// Series sorted by labels; points of a series: (ns of the step, value).
-    Matrix { steps: crate::query::matrix::Steps, series: Vec<Series> },
+    Matrix {
+        steps: crate::query::matrix::Steps,
+        series: Vec<Series>,
+    },
     /// Samples at `time`, in order.
-    Vector { time: UnixNanos, samples: Vec<(Labels, f64)> },
-    Scalar { time: UnixNanos, value: f64 },
+    Vector {
+        time: UnixNanos,
+        samples: Vec<(Labels, f64)>,
+    },
+    Scalar {
+        time: UnixNanos,
+        value: f64,
+    },
 }
 
 #[derive(Debug, Clone)]

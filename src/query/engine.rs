@@ -108,7 +108,11 @@ impl Engine {
             }
             Expr::Metric(metric) => {
                 let steps = steps_of(&request.kind)?;
-                text.push_str(&format!("evaluate {} at {} steps over\n", logql::print(&Expr::Metric(metric.clone())), steps.count));
+                text.push_str(&format!(
+                    "evaluate {} at {} steps over\n",
+                    logql::print(&Expr::Metric(metric.clone())),
+                    steps.count
+                ));
                 for leaf in leaves(&metric) {
                     let plan = planner.range_query(&leaf, &steps).await?;
                     text.push_str(&displayable(&*plan).indent(true).to_string());
@@ -126,7 +130,8 @@ impl Engine {
         matchers: &[Matcher],
     ) -> Result<Vec<String>, QueryError> {
         let streams = self.streams_in(tenant, range, &[matchers.to_vec()]).await?;
-        let mut names: Vec<String> = streams.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
+        let mut names: Vec<String> =
+            streams.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
         names.sort_unstable();
         names.dedup();
         Ok(names)
@@ -224,7 +229,8 @@ impl Engine {
             QueryKind::Instant { .. } => 0,
         };
         if log.stages.is_empty() && interval_ns == 0 {
-            range = newest::narrow(planner, log, range, request.limit, request.direction, &self.parts.environment).await?;
+            range =
+                newest::narrow(planner, log, range, request.limit, request.direction, &self.parts.environment).await?;
         }
         let limit = if interval_ns > 0 { INTERVAL_ENTRIES_MAX } else { request.limit };
         let plan = planner.log_query(log, range, limit, request.direction).await?;
@@ -278,9 +284,7 @@ impl Engine {
             (Evaluated::Matrix(matrix), kind) => {
                 matrix::check_series_limit(matrix.series.len(), self.parts.limits.series_max)?;
                 match kind {
-                    QueryKind::Range { .. } => {
-                        Ok(QueryAnswer::Matrix { steps, series: matrix::sorted_series(matrix) })
-                    }
+                    QueryKind::Range { .. } => Ok(QueryAnswer::Matrix { steps, series: matrix::sorted_series(matrix) }),
                     QueryKind::Instant { .. } => {
                         Ok(QueryAnswer::Vector { time, samples: matrix::sorted_samples(matrix, metric) })
                     }
@@ -401,4 +405,3 @@ impl QueryAnswer {
         }
     }
 }
-

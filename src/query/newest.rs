@@ -45,7 +45,9 @@ pub(super) async fn narrow(
                         best.push(key);
                     }
                 }
-                if best.len() == limit && let Some(worst) = best.peek() {
+                if best.len() == limit
+                    && let Some(worst) = best.peek()
+                {
                     bound.tighten(rank(*worst, direction));
                 }
             }

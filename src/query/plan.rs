@@ -14,8 +14,8 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
-use crate::logql::{print, print_stage};
 use crate::logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
+use crate::logql::{print, print_stage};
 use crate::query::matchers::Selector;
 use crate::query::matrix::Steps;
 use crate::query::operators::entries::EntriesExec;
@@ -99,9 +99,7 @@ impl Planner {
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let program = self.program(log, Output::Log)?;
         let bound = Arc::new(TimeBound::new(direction));
-        let scan = self
-            .scan(log, range, RowProjection::ALL, Some(direction), Some(bound.clone()))
-            .await?;
+        let scan = self.scan(log, range, RowProjection::ALL, Some(direction), Some(bound.clone())).await?;
         Ok(Arc::new(EntriesExec::new(scan, program, limit, direction, Some(bound))))
     }
 
@@ -140,11 +138,8 @@ impl Planner {
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
         let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
         let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
-        let projection = RowProjection {
-            level: !by_stream_alone,
-            line: bytes || !range.log.stages.is_empty(),
-            metadata: true,
-        };
+        let projection =
+            RowProjection { level: !by_stream_alone, line: bytes || !range.log.stages.is_empty(), metadata: true };
         let scan = self.scan(&range.log, scanned_range(&windows), projection, None, None).await?;
         let absent_labels = absent.then(|| absent_labels(&range.log.matchers));
         let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };

@@ -310,8 +310,8 @@ impl UnitReader {
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
         self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
         let reader = self.indexes.reader(file);
-        let batches = read(file.path.clone(), reader, index, selected, self.request.projection, BATCH_ROWS)
-            .map_err(external)?;
+        let batches =
+            read(file.path.clone(), reader, index, selected, self.request.projection, BATCH_ROWS).map_err(external)?;
         Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, false)).boxed())
     }
 

@@ -38,9 +38,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
-    let listener = TcpListener::bind(config.listen_address())
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}; choose another with --http-port", config.listen_address()))?;
+    let listener = TcpListener::bind(config.listen_address()).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; choose another with --http-port", config.listen_address())
+    })?;
     let settings = store_settings(&config);
     let data_dir = settings.data_dir.clone();
     let store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
@@ -59,9 +59,10 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     announce(&listener, &data_dir, &store)?;
     ready.set(true);
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(async move {
-        axum::serve(listener, app).with_graceful_shutdown(async { drop(stopping.await) }).await
-    });
+    let serving =
+        tokio::spawn(
+            async move { axum::serve(listener, app).with_graceful_shutdown(async { drop(stopping.await) }).await },
+        );
     wait_for_signal().await?;
     tracing::info!("stopping: no new requests; the last ones end, rows in memory become files");
     ready.set(false);

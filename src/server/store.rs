@@ -86,8 +86,9 @@ impl Store {
         let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
         let store = local_store(&table_dir).map_err(|e| failed("opening the table's directory")(e.into()))?;
         let root = ObjectPath::default();
-        let (table, state) =
-            Table::open(store.clone(), root.clone(), clock.clone()).await.map_err(|e| failed("opening the table")(e.into()))?;
+        let (table, state) = Table::open(store.clone(), root.clone(), clock.clone())
+            .await
+            .map_err(|e| failed("opening the table")(e.into()))?;
         let flushed = Lsn(state.txns.get(&app_id).copied().unwrap_or(0).try_into().unwrap_or(0));
         let streams = Arc::new(Streams::default());
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);

@@ -180,8 +180,13 @@ impl LogBatchBuilder {
             return Err(BatchError::Schema("metadata is a map".to_owned()));
         };
         let nulls = NullBuffer::from(self.has_metadata);
-        let metadata =
-            MapArray::try_new(entry_field, OffsetBuffer::new(ScalarBuffer::from(offsets)), entries, Some(nulls), false)?;
+        let metadata = MapArray::try_new(
+            entry_field,
+            OffsetBuffer::new(ScalarBuffer::from(offsets)),
+            entries,
+            Some(nulls),
+            false,
+        )?;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(self.ts)),
             Arc::new(labels),
@@ -208,7 +213,13 @@ mod tests {
         let mut builder = LogBatchBuilder::default();
         let a = builder.stream(&Labels::from_pairs([("service", "a")]));
         let b = builder.stream(&Labels::from_pairs([("service", "b")]));
-        builder.push(a, 5, Some("info"), "a line that is longer than twelve bytes", [("trace_id", "t1"), ("user", "u")]);
+        builder.push(
+            a,
+            5,
+            Some("info"),
+            "a line that is longer than twelve bytes",
+            [("trace_id", "t1"), ("user", "u")],
+        );
         builder.push(b, -3, None, "", []);
         builder.push(a, 6, Some("error"), "z\u{0}日本", []);
         builder.finish().expect("sound")

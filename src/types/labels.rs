@@ -131,7 +131,9 @@ pub fn push_go_quoted(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             '\x0b' => out.push_str("\\v"),
             c if (c as u32) < 0x20 || c == '\x7f' => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c if (0x80..0xa0).contains(&(c as u32)) || matches!(c, '\u{ad}' | '\u{a0}' | '\u{feff}' | '\u{fffe}' | '\u{2028}' | '\u{2029}') => {
+            c if (0x80..0xa0).contains(&(c as u32))
+                || matches!(c, '\u{ad}' | '\u{a0}' | '\u{feff}' | '\u{fffe}' | '\u{2028}' | '\u{2029}') =>
+            {
                 out.push_str(&format!("\\u{:04x}", c as u32));
             }
             c => out.push(c),

@@ -1,7 +1,7 @@
 //! Values every layer speaks: no I/O, no tokio, no DataFusion.
 
-pub mod ids;
 pub mod batch;
+pub mod ids;
 pub mod labels;
 pub mod rows;
 pub mod time;

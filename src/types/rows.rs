@@ -43,22 +43,12 @@ pub static ROW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// `Map<Utf8, Utf8>` with the field names that Parquet and Delta use.
 pub fn metadata_type() -> DataType {
-    DataType::Map(
-        Arc::new(Field::new(
-            "key_value",
-            DataType::Struct(metadata_entry_fields()),
-            false,
-        )),
-        false,
-    )
+    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(metadata_entry_fields()), false)), false)
 }
 
 /// `key` and `value` of a metadata entry.
 pub fn metadata_entry_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ])
+    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
 }
 
 /// Which optional columns a reader wants; time and stream always come.
@@ -70,11 +60,7 @@ pub struct RowProjection {
 }
 
 impl RowProjection {
-    pub const ALL: RowProjection = RowProjection {
-        level: true,
-        line: true,
-        metadata: true,
-    };
+    pub const ALL: RowProjection = RowProjection { level: true, line: true, metadata: true };
 
     /// `ts_ns`, `stream`, then the wanted ones in the order of [`ROW_SCHEMA`].
     pub fn schema(&self) -> SchemaRef {
@@ -109,14 +95,8 @@ impl<'a> Rows<'a> {
     pub fn of(batch: &'a RecordBatch) -> Self {
         let column = |name: &str| batch.column_by_name(name);
         Rows {
-            ts: column(TS_NS)
-                .expect("every scan has ts_ns")
-                .as_primitive::<Int64Type>()
-                .values(),
-            stream: column(STREAM)
-                .expect("every scan has stream")
-                .as_primitive::<UInt32Type>()
-                .values(),
+            ts: column(TS_NS).expect("every scan has ts_ns").as_primitive::<Int64Type>().values(),
+            stream: column(STREAM).expect("every scan has stream").as_primitive::<UInt32Type>().values(),
             level: column(LEVEL).map(|array| array.as_string_view()),
             line: column(LINE).map(|array| array.as_string_view()),
             metadata: column(METADATA).map(|array| Metadata::of(array.as_map())),
@@ -142,11 +122,7 @@ pub struct Metadata<'a> {
 
 impl<'a> Metadata<'a> {
     fn of(map: &'a MapArray) -> Self {
-        Metadata {
-            map,
-            keys: map.keys().as_string(),
-            values: map.values().as_string(),
-        }
+        Metadata { map, keys: map.keys().as_string(), values: map.values().as_string() }
     }
 
     /// Whether no row has any.
@@ -177,12 +153,7 @@ pub fn row_batch(
     line: StringViewArray,
     metadata: MapArray,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(ts),
-        Arc::new(stream),
-        Arc::new(level),
-        Arc::new(line),
-        Arc::new(metadata),
-    ];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(ts), Arc::new(stream), Arc::new(level), Arc::new(line), Arc::new(metadata)];
     RecordBatch::try_new(ROW_SCHEMA.clone(), columns)
 }

@@ -173,7 +173,10 @@ macro_rules! as_text {
                         $number(number).ok_or_else(|| E::custom(format!("{number} is out of range")))
                     }
                     fn visit_i64<E: de::Error>(self, number: i64) -> Result<$type, E> {
-                        u64::try_from(number).ok().and_then($number).ok_or_else(|| E::custom(format!("{number} is out of range")))
+                        u64::try_from(number)
+                            .ok()
+                            .and_then($number)
+                            .ok_or_else(|| E::custom(format!("{number} is out of range")))
                     }
                 }
                 deserializer.deserialize_any(Text)
@@ -192,7 +195,15 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, nanos) in [("0", 0), ("1s", 1_000_000_000), ("1h30m", 5_400_000_000_000), ("1.5h", 5_400_000_000_000), ("7d", 604_800_000_000_000), ("-5m", -300_000_000_000), ("87600h", 315_360_000_000_000_000)] {
+        for (text, nanos) in [
+            ("0", 0),
+            ("1s", 1_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("7d", 604_800_000_000_000),
+            ("-5m", -300_000_000_000),
+            ("87600h", 315_360_000_000_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(GoDuration(nanos)), "{text}");
         }
         for bad in ["", "5", "5x", "h", "1h5", "--1s"] {
@@ -204,7 +215,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("256KB", 262_144), ("3MB", 3 << 20), ("1GB", 1 << 30), ("10", 10), ("1.5k", 1536), ("0", 0)] {
+        for (text, bytes) in
+            [("256KB", 262_144), ("3MB", 3 << 20), ("1GB", 1 << 30), ("10", 10), ("1.5k", 1536), ("0", 0)]
+        {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
         assert!("x".parse::<ByteSize>().is_err());

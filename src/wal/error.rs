@@ -16,7 +16,9 @@ pub enum WalError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("a write to the log failed: {0}")]
     Write(String),
-    #[error("segment {path} is damaged at byte {offset} and intact records follow; restore it from a backup, or move it away to go on without its records")]
+    #[error(
+        "segment {path} is damaged at byte {offset} and intact records follow; restore it from a backup, or move it away to go on without its records"
+    )]
     Corrupt { path: PathBuf, offset: u64 },
     #[error("segment {path} starts at record {found} but record {expected} is next; a segment is missing")]
     Gap { path: PathBuf, expected: u64, found: u64 },

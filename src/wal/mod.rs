@@ -11,9 +11,9 @@
 mod codec;
 mod disk;
 mod error;
+mod replay;
 mod segment;
 mod writer;
-mod replay;
 
 pub use error::WalError;
 pub use replay::{LogEnd, Record, replay};

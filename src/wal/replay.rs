@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use super::WalError;
 use super::codec::{self, Damage};
 use super::segment::{self, SegmentFile};
-use super::WalError;
 use crate::types::ids::Lsn;
 
 /// One replayed record.
@@ -34,16 +34,15 @@ pub struct LogEnd {
 ///
 /// # Errors
 /// `Corrupt` and `Gap` for damage that is no torn tail; what `each` answers ends the replay.
-pub fn replay<E: From<WalError>>(
-    dir: &Path,
-    mut each: impl FnMut(Record<'_>) -> Result<(), E>,
-) -> Result<LogEnd, E> {
+pub fn replay<E: From<WalError>>(dir: &Path, mut each: impl FnMut(Record<'_>) -> Result<(), E>) -> Result<LogEnd, E> {
     let segments = segment::list(dir)?;
     let mut end = LogEnd { last: Lsn(0), records: 0, torn_bytes: 0 };
     for (at, segment) in segments.iter().enumerate() {
         let expected = if at == 0 { segment.first } else { end.last.next() };
         if segment.first != expected {
-            return Err(WalError::Gap { path: segment.path.clone(), expected: expected.0, found: segment.first.0 }.into());
+            return Err(
+                WalError::Gap { path: segment.path.clone(), expected: expected.0, found: segment.first.0 }.into()
+            );
         }
         end.last = Lsn(segment.first.0.saturating_sub(1));
         let until = segments.get(at + 1).map(|next| next.first);
@@ -65,7 +64,8 @@ fn read_segment<E: From<WalError>>(
     let file = File::open(&segment.path).map_err(WalError::io(&segment.path))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut header = [0; segment::HEADER_BYTES as usize];
-    if !fill(&mut reader, &mut header).map_err(WalError::io(&segment.path))? || header != segment::header(segment.first) {
+    if !fill(&mut reader, &mut header).map_err(WalError::io(&segment.path))? || header != segment::header(segment.first)
+    {
         return Ok(0);
     }
     let mut good_bytes = segment::HEADER_BYTES;

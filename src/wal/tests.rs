@@ -27,7 +27,8 @@ fn small_segments() -> WalConfig {
 }
 
 async fn write(dir: &Path, end: LogEnd, records: std::ops::Range<u64>) {
-    let wal = Wal::open(DirectoryLock::take(dir).expect("free"), dir, small_segments(), end, |_: Vec<(Lsn, ())>| {}).expect("opened");
+    let wal = Wal::open(DirectoryLock::take(dir).expect("free"), dir, small_segments(), end, |_: Vec<(Lsn, ())>| {})
+        .expect("opened");
     for at in records {
         assert_eq!(wal.append(format!("record {at}").into(), ()).await.expect("written"), Lsn(at));
     }
@@ -50,7 +51,14 @@ async fn what_is_appended_is_replayed_over_many_segments_and_restarts() {
 async fn a_log_cut_at_any_byte_replays_a_prefix_and_can_be_written_on() {
     let source = tempfile::tempdir().expect("a directory");
     let config = WalConfig::default();
-    let wal = Wal::open(DirectoryLock::take(source.path()).expect("free"), source.path(), config, empty(), |_: Vec<(Lsn, ())>| {}).expect("opened");
+    let wal = Wal::open(
+        DirectoryLock::take(source.path()).expect("free"),
+        source.path(),
+        config,
+        empty(),
+        |_: Vec<(Lsn, ())>| {},
+    )
+    .expect("opened");
     for at in 1..=4_u64 {
         wal.append(format!("record {at}").into(), ()).await.expect("written");
     }
@@ -71,7 +79,14 @@ async fn a_log_cut_at_any_byte_replays_a_prefix_and_can_be_written_on() {
 #[tokio::test]
 async fn damage_before_intact_records_is_an_error_not_a_loss() {
     let dir = tempfile::tempdir().expect("a directory");
-    let wal = Wal::open(DirectoryLock::take(dir.path()).expect("free"), dir.path(), WalConfig::default(), empty(), |_: Vec<(Lsn, ())>| {}).expect("opened");
+    let wal = Wal::open(
+        DirectoryLock::take(dir.path()).expect("free"),
+        dir.path(),
+        WalConfig::default(),
+        empty(),
+        |_: Vec<(Lsn, ())>| {},
+    )
+    .expect("opened");
     for at in 1..=4_u64 {
         wal.append(format!("record {at}").into(), ()).await.expect("written");
     }
@@ -87,7 +102,8 @@ async fn damage_before_intact_records_is_an_error_not_a_loss() {
 async fn a_missing_segment_is_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), empty(), 1..40).await;
-    let mut names: Vec<_> = std::fs::read_dir(dir.path()).expect("listed").map(|entry| entry.expect("entry").path()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir.path()).expect("listed").map(|entry| entry.expect("entry").path()).collect();
     names.retain(|path| path.extension().is_some_and(|extension| extension == "wal"));
     names.sort();
     assert!(names.len() > 3);
@@ -102,7 +118,16 @@ async fn concurrent_appends_share_syncs_and_arrive_in_order() {
     let wal = {
         let seen = seen.clone();
         let on_durable = move |group: Vec<(Lsn, u64)>| seen.lock().extend(group.into_iter().map(|(lsn, _)| lsn.0));
-        Arc::new(Wal::open(DirectoryLock::take(dir.path()).expect("free"), dir.path(), WalConfig::default(), empty(), on_durable).expect("opened"))
+        Arc::new(
+            Wal::open(
+                DirectoryLock::take(dir.path()).expect("free"),
+                dir.path(),
+                WalConfig::default(),
+                empty(),
+                on_durable,
+            )
+            .expect("opened"),
+        )
     };
     let appends = (0..400_u64).map(|at| {
         let wal = wal.clone();
@@ -121,7 +146,14 @@ async fn concurrent_appends_share_syncs_and_arrive_in_order() {
 #[tokio::test]
 async fn truncation_removes_whole_segments_and_keeps_the_numbers() {
     let dir = tempfile::tempdir().expect("a directory");
-    let wal = Wal::open(DirectoryLock::take(dir.path()).expect("free"), dir.path(), small_segments(), empty(), |_: Vec<(Lsn, ())>| {}).expect("opened");
+    let wal = Wal::open(
+        DirectoryLock::take(dir.path()).expect("free"),
+        dir.path(),
+        small_segments(),
+        empty(),
+        |_: Vec<(Lsn, ())>| {},
+    )
+    .expect("opened");
     for at in 1..=30_u64 {
         wal.append(format!("record {at}").into(), ()).await.expect("written");
     }
@@ -197,7 +229,15 @@ async fn a_full_disk_and_a_failed_sync_refuse_and_recover() {
         let applied = applied.clone();
         move |group: Vec<(Lsn, &'static str)>| applied.lock().extend(group.into_iter().map(|(lsn, item)| (lsn.0, item)))
     };
-    let wal = Wal::open_on(disk, DirectoryLock::take(dir.path()).expect("free"), dir.path(), WalConfig::default(), empty(), on_durable).expect("opened");
+    let wal = Wal::open_on(
+        disk,
+        DirectoryLock::take(dir.path()).expect("free"),
+        dir.path(),
+        WalConfig::default(),
+        empty(),
+        on_durable,
+    )
+    .expect("opened");
     wal.append("a".into(), "a").await.expect("written");
     full.store(true, Ordering::Relaxed);
     assert!(matches!(wal.append("lost".into(), "lost").await, Err(WalError::DiskFull)));

@@ -47,9 +47,16 @@ pub struct Wal<T> {
 type Answer = Result<Lsn, WalError>;
 
 enum Command<T> {
-    Append { payload: Bytes, item: T, done: oneshot::Sender<Answer>, _room: OwnedSemaphorePermit },
+    Append {
+        payload: Bytes,
+        item: T,
+        done: oneshot::Sender<Answer>,
+        _room: OwnedSemaphorePermit,
+    },
     /// Starts a new segment unless the newest is empty, so that the older ones can go.
-    Rotate { done: mpsc::Sender<Result<(), WalError>> },
+    Rotate {
+        done: mpsc::Sender<Result<(), WalError>>,
+    },
 }
 
 impl<T> std::fmt::Debug for Wal<T> {

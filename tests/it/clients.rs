@@ -56,7 +56,14 @@ fn the_delta_table_is_read_by_the_python_deltalake_package() {
     let data = directory.path().join("data");
     let server = Server::start(&data, Some(&repository("tests/golden/config.yaml")), &[]);
     for part in 0..3 {
-        let values: Vec<_> = (0..7).map(|at| serde_json::json!([(1_768_471_200_000_000_000_i64 + part * 100 + at).to_string(), format!("row {part} {at}")])).collect();
+        let values: Vec<_> = (0..7)
+            .map(|at| {
+                serde_json::json!([
+                    (1_768_471_200_000_000_000_i64 + part * 100 + at).to_string(),
+                    format!("row {part} {at}")
+                ])
+            })
+            .collect();
         server.push(&serde_json::json!({"streams": [{"stream": {"service": "delta"}, "values": values}]}));
         server.flush();
     }

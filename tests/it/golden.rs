@@ -51,7 +51,9 @@ fn check_corpus(place: Place) {
         let expected = EXPECTED_TO_DIFFER.iter().find(|(listed, _)| *listed == id);
         match (difference, expected) {
             (Some(why), None) => unexpected.push(format!("{id}: {} — {why}", query_of(&case))),
-            (None, Some((_, waits_for))) => unexpected.push(format!("{id} agrees now: take it off the list ({waits_for})")),
+            (None, Some((_, waits_for))) => {
+                unexpected.push(format!("{id} agrees now: take it off the list ({waits_for})"))
+            }
             _ => {}
         }
     }
@@ -122,7 +124,8 @@ fn difference(case: &Value, got: &Reply) -> Option<String> {
     let want = &case["body"];
     if status >= 400 {
         let (want, got) = (text(want), got.text());
-        let same = want.trim() == got.trim() || serde_json::from_str::<Value>(&got).is_ok_and(|got| got == case["body"]);
+        let same =
+            want.trim() == got.trim() || serde_json::from_str::<Value>(&got).is_ok_and(|got| got == case["body"]);
         return (!same).then(|| format!("text {:?} instead of {:?}", clip(&got), clip(&want)));
     }
     let Ok(got) = serde_json::from_slice::<Value>(&got.body) else {
@@ -214,7 +217,11 @@ fn first_difference(want: &BTreeMap<String, Vec<String>>, got: &BTreeMap<String,
         Some(other) => {
             let missing = entries.iter().find(|entry| !other.contains(entry));
             let extra = other.iter().find(|entry| !entries.contains(entry));
-            Some(format!("{key}: {} entries instead of {}, missing {missing:?}, extra {extra:?}", other.len(), entries.len()))
+            Some(format!(
+                "{key}: {} entries instead of {}, missing {missing:?}, extra {extra:?}",
+                other.len(),
+                entries.len()
+            ))
         }
     })
 }
@@ -233,7 +240,9 @@ fn same_points(want: &Value, got: &Value) -> bool {
 
 fn same_point(want: &Value, got: &Value) -> bool {
     let number = |value: &Value| text(value).replace("Inf", "inf").parse::<f64>().ok();
-    let close = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9_f64.max(1e-6 * a.abs().max(b.abs()));
+    let close = |a: f64, b: f64| {
+        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9_f64.max(1e-6 * a.abs().max(b.abs()))
+    };
     match (number(&want[0]), number(&got[0]), number(&want[1]), number(&got[1])) {
         (Some(want_time), Some(got_time), Some(want), Some(got)) => want_time == got_time && close(want, got),
         _ => false,

@@ -122,7 +122,8 @@ impl Server {
 
     /// Pushes JSON; anything but 204 fails the test.
     pub fn push(&self, body: &Value) {
-        let answer = self.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
+        let answer =
+            self.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 

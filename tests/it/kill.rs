@@ -19,7 +19,8 @@ fn body(push: usize) -> String {
             json!([(START_S as usize * 1_000_000_000 + at * 1_000).to_string(), format!("line {at}")])
         })
         .collect();
-    json!({"streams": [{"stream": {"service": "killed", "part": (push % 3).to_string()}, "values": values}]}).to_string()
+    json!({"streams": [{"stream": {"service": "killed", "part": (push % 3).to_string()}, "values": values}]})
+        .to_string()
 }
 
 #[test]
@@ -29,7 +30,8 @@ fn acknowledged_lines_survive_kill_nine_and_retries_do_not_double() {
     let config = directory.path().join("config.yaml");
     let golden = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
     // Flushes while pushes go on, so that kills fall into every stage of a row's life.
-    std::fs::write(&config, format!("{golden}\nmillrace:\n  flush:\n    max_bytes: 64KB\n    max_age: 1s\n")).expect("written");
+    std::fs::write(&config, format!("{golden}\nmillrace:\n  flush:\n    max_bytes: 64KB\n    max_age: 1s\n"))
+        .expect("written");
     let acknowledged = Arc::new(AtomicUsize::new(0));
     for round in 0..4 {
         let server = Server::start(&data, Some(&config), &[]);
@@ -80,7 +82,10 @@ fn a_torn_log_tail_is_cut_and_the_rest_is_there() {
     let config = repository("tests/golden/config.yaml");
     let server = Server::start(&data, Some(&config), &[]);
     for push in 0..5 {
-        assert_eq!(server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body(push).as_bytes()).status, 204);
+        assert_eq!(
+            server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body(push).as_bytes()).status,
+            204
+        );
     }
     server.kill();
     let newest = std::fs::read_dir(data.join("wal"))
@@ -104,7 +109,10 @@ fn every_moment_of_a_flush_shows_each_row_once() {
     let mut expected = 0;
     for round in 0..10 {
         for push in round * 5..round * 5 + 5 {
-            assert_eq!(server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body(push).as_bytes()).status, 204);
+            assert_eq!(
+                server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body(push).as_bytes()).status,
+                204
+            );
             expected += LINES_A_PUSH;
         }
         std::thread::scope(|scope| {

@@ -9,7 +9,8 @@ use crate::harness::{Server, repository};
 const NOW_S: i64 = 1_768_471_200;
 
 fn push_three(server: &Server) {
-    let values: Vec<_> = (0..3).map(|at| json!([(NOW_S * 1_000_000_000 + at).to_string(), format!("line {at}")])).collect();
+    let values: Vec<_> =
+        (0..3).map(|at| json!([(NOW_S * 1_000_000_000 + at).to_string(), format!("line {at}")])).collect();
     server.push(&json!({"streams": [{"stream": {"service": "kept"}, "values": values}]}));
 }
 

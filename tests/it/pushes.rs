@@ -9,11 +9,8 @@ use crate::harness::{Server, repository};
 /// Decoders word these in their own inner words; the status is compared all the same.
 const DECODER_WORDS: &[&str] = &["loghttp.PushRequest", "readObjectStart", "ReadObject", "snappy:", "unexpected EOF"];
 /// Doors that are not there yet: the issue each waits for.
-const NOT_YET: &[(&str, &str)] = &[
-    ("push-45", "OTLP: issue 4"),
-    ("push-46", "OTLP: issue 4"),
-    ("push-47", "OTLP: issue 4"),
-];
+const NOT_YET: &[(&str, &str)] =
+    &[("push-45", "OTLP: issue 4"), ("push-46", "OTLP: issue 4"), ("push-47", "OTLP: issue 4")];
 
 #[test]
 fn every_recorded_push_is_answered_as_loki_answers_it() {
@@ -57,7 +54,13 @@ fn every_recorded_push_is_answered_as_loki_answers_it() {
         let text_matters = !DECODER_WORDS.iter().any(|words| want_text.contains(words));
         let same_text = !text_matters || without_times(&got.text()) == without_times(want_text);
         match (same_status && same_text, NOT_YET.iter().any(|(listed, _)| *listed == id)) {
-            (false, false) => wrong.push(format!("{id} {}: {} {:?} instead of {} {want_text:?}", case["name"], got.status, got.text(), case["status"])),
+            (false, false) => wrong.push(format!(
+                "{id} {}: {} {:?} instead of {} {want_text:?}",
+                case["name"],
+                got.status,
+                got.text(),
+                case["status"]
+            )),
             (true, true) => wrong.push(format!("{id} agrees now: take it off the list")),
             _ => {}
         }
@@ -92,7 +95,8 @@ fn good_entries_of_a_bad_push_are_kept_and_repeats_are_not_doubled() {
     let body = json!({"streams": [{"stream": {"service": "mixed"}, "values": [
         [old.to_string(), "too old"], [now.to_string(), "kept"], [(now - 1).to_string(), "kept too"]]}]});
     for _ in 0..3 {
-        let answer = server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
+        let answer =
+            server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
         assert_eq!(answer.status, 400);
         assert!(answer.text().contains("timestamp too old"), "{}", answer.text());
     }

@@ -30,14 +30,20 @@ fn csv(server: &Server, sql: &str) -> String {
 #[test]
 fn views_have_nanoseconds_labels_levels_and_metadata() {
     let (_directory, server) = with_rows();
-    let rows = csv(&server, "select timestamp, labels['service'] as service, level, line, metadata['trace_id'] as trace from logs order by timestamp");
+    let rows = csv(
+        &server,
+        "select timestamp, labels['service'] as service, level, line, metadata['trace_id'] as trace from logs order by timestamp",
+    );
     let lines: Vec<&str> = rows.lines().collect();
     assert_eq!(lines.len(), 4, "{rows}");
     assert!(lines[1].starts_with("2026-01-15T10:00:00.000000007Z,api,info,level=info n=0,"), "{}", lines[1]);
     assert!(lines[3].contains("worker") && lines[3].contains("t2"), "{}", lines[3]);
     let counted = csv(&server, "select labels['service'] as service, count(*) as n from logs group by 1 order by 1");
     assert_eq!(counted, "service,n\napi,2\nworker,1\n");
-    let bounded = csv(&server, "select count(*) as n from logs where timestamp >= '2026-01-15T10:01:00Z' and labels['service'] = 'api'");
+    let bounded = csv(
+        &server,
+        "select count(*) as n from logs where timestamp >= '2026-01-15T10:01:00Z' and labels['service'] = 'api'",
+    );
     assert_eq!(bounded, "n\n1\n");
     let streams = csv(&server, "select count(*) as n, sum(entries) as rows from streams");
     assert_eq!(streams, "n,rows\n2,3\n");
@@ -60,7 +66,10 @@ fn answers_come_as_json_csv_and_arrow() {
 #[test]
 fn filters_on_time_and_labels_prune_the_scan() {
     let (_directory, server) = with_rows();
-    let plan = csv(&server, "explain select line from logs where timestamp < '2026-01-15T10:00:30Z' and labels['service'] = 'api'");
+    let plan = csv(
+        &server,
+        "explain select line from logs where timestamp < '2026-01-15T10:00:30Z' and labels['service'] = 'api'",
+    );
     assert!(plan.contains("ScanExec") && plan.contains("streams=1"), "{plan}");
     assert!(plan.contains("1768471230000000000"), "{plan}");
 }

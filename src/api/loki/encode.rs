@@ -96,7 +96,7 @@ impl Pieces {
                 },
                 QueryAnswer::Scalar { time, value } => {
                     // Loki gives the time of a scalar in milliseconds where all others have seconds.
-                    push_point(out, time.0.saturating_mul(1000), *value);
+                    let _ = write!(out, "[{},\"{}\"]", time.0 / NANOS_PER_MILLI, format_sample(*value));
                     Phase::Tail
                 }
             },

@@ -172,10 +172,7 @@ impl Action {
             data_change,
             stats: Some(serde_json::to_string(&stats).expect("integers always serialise")),
         };
-        Action {
-            add: Some(add),
-            ..Action::default()
-        }
+        Action { add: Some(add), ..Action::default() }
     }
 
     pub(super) fn remove(file: &DataFile, deleted_ms: i64, data_change: bool) -> Self {
@@ -187,21 +184,11 @@ impl Action {
             partition_values: Some(partition_values(file)),
             size: Some(signed(file.bytes)),
         };
-        Action {
-            remove: Some(remove),
-            ..Action::default()
-        }
+        Action { remove: Some(remove), ..Action::default() }
     }
 
     pub(super) fn txn(app_id: String, version: i64, last_updated: Option<i64>) -> Self {
-        Action {
-            txn: Some(TxnAction {
-                app_id,
-                version,
-                last_updated,
-            }),
-            ..Action::default()
-        }
+        Action { txn: Some(TxnAction { app_id, version, last_updated }), ..Action::default() }
     }
 
     /// Appends the action as one line.
@@ -224,22 +211,11 @@ impl Add {
         };
         let tenant = TenantId::parse(value("tenant")?).map_err(|e| format!("file {path}: {e}"))?;
         let day = day_of(value("date")?).ok_or_else(|| format!("file {path} has a bad date"))?;
-        let stats = self
-            .stats
-            .as_deref()
-            .ok_or_else(|| format!("file {path} has no stats"))?;
+        let stats = self.stats.as_deref().ok_or_else(|| format!("file {path} has no stats"))?;
         let stats: Stats = serde_json::from_str(stats).map_err(|e| format!("stats of file {path}: {e}"))?;
         let bytes = u64::try_from(self.size).map_err(|_| format!("file {path} has a negative size"))?;
         let (ts_min, ts_max) = (UnixNanos(stats.min_values.ts_ns), UnixNanos(stats.max_values.ts_ns));
-        Ok(DataFile {
-            tenant,
-            day,
-            bytes,
-            rows: stats.num_records,
-            ts_min,
-            ts_max,
-            path,
-        })
+        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path })
     }
 }
 
@@ -261,11 +237,7 @@ pub(super) fn encode_commit(
     let now_ms = millis(now);
     let data_change = info.operation != OPERATION_OPTIMIZE;
     let mut out = Vec::with_capacity(512 * (1 + add.len() + remove.len()));
-    Action {
-        commit_info: Some(info.clone()),
-        ..Action::default()
-    }
-    .push_line(&mut out);
+    Action { commit_info: Some(info.clone()), ..Action::default() }.push_line(&mut out);
     for (app_id, version) in txns {
         Action::txn(app_id.clone(), *version, Some(now_ms)).push_line(&mut out);
     }
@@ -281,39 +253,21 @@ pub(super) fn encode_commit(
 /// Body of version 0.
 pub(super) fn encode_creation(now: UnixNanos, table_id: &str) -> Vec<u8> {
     let info = CommitInfo::new(now, "CREATE TABLE", true, table_id);
-    let protocol = Protocol {
-        min_reader_version: READER_VERSION,
-        min_writer_version: WRITER_VERSION,
-    };
+    let protocol = Protocol { min_reader_version: READER_VERSION, min_writer_version: WRITER_VERSION };
     let meta_data = MetaData {
         id: table_id.to_owned(),
         name: Some("logs".to_owned()),
         description: None,
-        format: Format {
-            provider: "parquet".to_owned(),
-            options: BTreeMap::new(),
-        },
+        format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
         schema_string: schema_string(),
         partition_columns: vec!["tenant".to_owned(), "date".to_owned()],
         configuration: BTreeMap::new(),
         created_time: Some(millis(now)),
     };
     let mut out = Vec::new();
-    Action {
-        commit_info: Some(info),
-        ..Action::default()
-    }
-    .push_line(&mut out);
-    Action {
-        protocol: Some(protocol),
-        ..Action::default()
-    }
-    .push_line(&mut out);
-    Action {
-        meta_data: Some(meta_data),
-        ..Action::default()
-    }
-    .push_line(&mut out);
+    Action { commit_info: Some(info), ..Action::default() }.push_line(&mut out);
+    Action { protocol: Some(protocol), ..Action::default() }.push_line(&mut out);
+    Action { meta_data: Some(meta_data), ..Action::default() }.push_line(&mut out);
     out
 }
 
@@ -322,27 +276,17 @@ pub(super) fn encode_creation(now: UnixNanos, table_id: &str) -> Vec<u8> {
 /// # Errors
 /// A text naming the bad line.
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Action>, String> {
-    let lines = body
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim_ascii().is_empty());
+    let lines = body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
     let read = |(at, line)| serde_json::from_slice(line).map_err(|e| format!("line {}: {e}", at + 1));
     let actions: Vec<Action> = lines.map(read).collect::<Result<_, _>>()?;
-    if actions.is_empty() {
-        Err("it is empty".to_owned())
-    } else {
-        Ok(actions)
-    }
+    if actions.is_empty() { Err("it is empty".to_owned()) } else { Ok(actions) }
 }
 
 /// Refuses a table that a newer writer upgraded.
 pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
     match &action.protocol {
         Some(p) if p.min_reader_version > READER_VERSION || p.min_writer_version > WRITER_VERSION => {
-            Err(TableError::Unsupported {
-                reader: p.min_reader_version,
-                writer: p.min_writer_version,
-            })
+            Err(TableError::Unsupported { reader: p.min_reader_version, writer: p.min_writer_version })
         }
         _ => Ok(()),
     }
@@ -350,11 +294,7 @@ pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
 
 /// Files that a commit added and removed.
 pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, String> {
-    let mut change = Change {
-        version,
-        added: Vec::new(),
-        removed: Vec::new(),
-    };
+    let mut change = Change { version, added: Vec::new(), removed: Vec::new() };
     for action in actions {
         if let Some(add) = action.add {
             change.added.push(add.file()?);

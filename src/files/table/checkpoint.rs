@@ -68,25 +68,16 @@ static CHECKPOINT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 });
 
 fn map(name: &str) -> Field {
-    let pair = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ]);
-    Field::new(
-        name,
-        DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false),
-        true,
-    )
+    let pair = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
+    Field::new(name, DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair), false)), false), true)
 }
 
 /// The Parquet file and the number of actions in it. CPU-bound: call it off the async threads.
 pub(super) fn encode(replay: Replay) -> Result<(Vec<u8>, u64), TableError> {
     let mut body = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut body, CHECKPOINT_SCHEMA.clone(), None).map_err(failed)?;
-    let mut decoder = ReaderBuilder::new(CHECKPOINT_SCHEMA.clone())
-        .with_batch_size(BATCH_ROWS)
-        .build_decoder()
-        .map_err(failed)?;
+    let mut decoder =
+        ReaderBuilder::new(CHECKPOINT_SCHEMA.clone()).with_batch_size(BATCH_ROWS).build_decoder().map_err(failed)?;
     let mut lines = Vec::new();
     let mut pending = 0;
     let mut size = 0;
@@ -107,22 +98,13 @@ pub(super) fn encode(replay: Replay) -> Result<(Vec<u8>, u64), TableError> {
         pending = 0;
         Ok::<_, TableError>(())
     };
-    push(Some(Action {
-        protocol: replay.protocol,
-        ..Action::default()
-    }))?;
-    push(Some(Action {
-        meta_data: replay.meta_data,
-        ..Action::default()
-    }))?;
+    push(Some(Action { protocol: replay.protocol, ..Action::default() }))?;
+    push(Some(Action { meta_data: replay.meta_data, ..Action::default() }))?;
     for (app_id, txn) in replay.txns {
         push(Some(Action::txn(app_id, txn.version, None)))?;
     }
     for remove in replay.removed.into_values() {
-        push(Some(Action {
-            remove: Some(remove),
-            ..Action::default()
-        }))?;
+        push(Some(Action { remove: Some(remove), ..Action::default() }))?;
     }
     for live in replay.files.into_values() {
         push(Some(Action::add(&live.file, live.modified_ms, false)))?;

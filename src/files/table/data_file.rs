@@ -13,13 +13,8 @@ use crate::types::ids::TenantId;
 use crate::types::time::UnixNanos;
 
 /// What Hive-style directory names escape, of the characters a tenant id may have.
-const DIRECTORY_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'!')
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'(')
-    .remove(b')');
+const DIRECTORY_ESCAPES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'!').remove(b'-').remove(b'_').remove(b'.').remove(b'(').remove(b')');
 /// What a path in the log escapes.
 const URI_ESCAPES: &AsciiSet = &DIRECTORY_ESCAPES.remove(b'/').remove(b'=').remove(b'*').remove(b'\'');
 
@@ -54,11 +49,7 @@ impl DataFile {
 
 /// `root/relative`; `None` when a part is empty, `.` or `..`.
 pub(super) fn place(root: &Path, relative: &str) -> Option<Path> {
-    let full = if root.as_ref().is_empty() {
-        relative.to_owned()
-    } else {
-        format!("{root}/{relative}")
-    };
+    let full = if root.as_ref().is_empty() { relative.to_owned() } else { format!("{root}/{relative}") };
     if relative.is_empty() || relative.split('/').any(str::is_empty) {
         return None;
     }
@@ -69,13 +60,8 @@ pub(super) fn place(root: &Path, relative: &str) -> Option<Path> {
 pub(super) fn date_text(day: i32) -> String {
     let epoch = NaiveDate::default();
     let days = Days::new(u64::from(day.unsigned_abs()));
-    let date = if day < 0 {
-        epoch.checked_sub_days(days)
-    } else {
-        epoch.checked_add_days(days)
-    };
-    date.expect("days of i64 nanoseconds are within chrono's 262,000 years")
-        .to_string()
+    let date = if day < 0 { epoch.checked_sub_days(days) } else { epoch.checked_add_days(days) };
+    date.expect("days of i64 nanoseconds are within chrono's 262,000 years").to_string()
 }
 
 /// Reads what [`date_text`] wrote.

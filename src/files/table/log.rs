@@ -100,10 +100,7 @@ impl Log {
     }
 
     pub(super) fn corrupt(&self, version: u64, reason: impl Into<String>) -> TableError {
-        TableError::Corrupt {
-            object: version_name(version),
-            reason: reason.into(),
-        }
+        TableError::Corrupt { object: version_name(version), reason: reason.into() }
     }
 
     pub(super) async fn is_empty(&self) -> Result<bool, TableError> {
@@ -116,40 +113,23 @@ impl Log {
     /// Writes version 0; fine when another process was faster.
     pub(super) async fn create(&self, now: UnixNanos) -> Result<(), TableError> {
         let id = uuid::Uuid::new_v4().to_string();
-        self.put_version(0, actions::encode_creation(now, &id), &id)
-            .await
-            .map(|_| ())
+        self.put_version(0, actions::encode_creation(now, &id), &id).await.map(|_| ())
     }
 
     /// Puts `body` as `version` if there is none. When there is one, reads whose it is: a store may report
     /// a failure, or retry, after the object landed.
     pub(super) async fn put_version(&self, version: u64, body: Vec<u8>, txn_id: &str) -> Result<Landed, TableError> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        let failure = match self
-            .store
-            .put_opts(&self.path(&version_name(version)), body.into(), options)
-            .await
-        {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let failure = match self.store.put_opts(&self.path(&version_name(version)), body.into(), options).await {
             Ok(_) => return Ok(Landed::Ours),
             Err(failure) => failure,
         };
         let Some(actions) = self.read_version(version).await? else {
             return Err(failure.into());
         };
-        let is_ours = |action: &Action| {
-            action
-                .commit_info
-                .as_ref()
-                .is_some_and(|info| info.txn_id.as_deref() == Some(txn_id))
-        };
-        Ok(if actions.iter().any(is_ours) {
-            Landed::Ours
-        } else {
-            Landed::Others(actions)
-        })
+        let is_ours =
+            |action: &Action| action.commit_info.as_ref().is_some_and(|info| info.txn_id.as_deref() == Some(txn_id));
+        Ok(if actions.iter().any(is_ours) { Landed::Ours } else { Landed::Others(actions) })
     }
 
     /// Actions of a commit; `None` when there is no such version yet.
@@ -157,9 +137,7 @@ impl Log {
         let Some(body) = self.get(&version_name(version)).await? else {
             return Ok(None);
         };
-        actions::decode(&body)
-            .map(Some)
-            .map_err(|reason| self.corrupt(version, reason))
+        actions::decode(&body).map(Some).map_err(|reason| self.corrupt(version, reason))
     }
 
     /// Rebuilds the table at its newest version.
@@ -209,29 +187,17 @@ impl Log {
         }
         if replay.protocol.is_none() || replay.meta_data.is_none() {
             let reason = "no protocol or no schema: this is no Delta table".to_owned();
-            return Err(TableError::Corrupt {
-                object: LOG_DIRECTORY.to_owned(),
-                reason,
-            });
+            return Err(TableError::Corrupt { object: LOG_DIRECTORY.to_owned(), reason });
         }
         Ok(replay)
     }
 
     async fn read_checkpoint(&self, version: u64) -> Result<Replay, TableError> {
         let name = checkpoint_name(version);
-        let damaged = |reason: String| TableError::Corrupt {
-            object: name.clone(),
-            reason,
-        };
-        let body = self
-            .get(&name)
-            .await?
-            .ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let damaged = |reason: String| TableError::Corrupt { object: name.clone(), reason };
+        let body = self.get(&name).await?.ok_or_else(|| damaged("it is missing".to_owned()))?;
         let read = move || {
-            let mut replay = Replay {
-                version,
-                ..Replay::default()
-            };
+            let mut replay = Replay { version, ..Replay::default() };
             checkpoint::decode(body, |action| replay.apply(action, None))?;
             Ok::<_, TableError>(replay)
         };
@@ -244,9 +210,7 @@ impl Log {
 
     async fn last_checkpoint(&self) -> Option<u64> {
         let body = self.get(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")).await.ok()??;
-        serde_json::from_slice::<LastCheckpoint>(&body)
-            .ok()
-            .map(|last| last.version)
+        serde_json::from_slice::<LastCheckpoint>(&body).ok().map(|last| last.version)
     }
 
     /// Entries of version `from` and later.
@@ -260,9 +224,9 @@ impl Log {
         let prefix = self.path(LOG_DIRECTORY);
         let mut listing = match from {
             // `.` sorts before every extension, so the entries of `from` itself are after the offset.
-            Some(version) => self
-                .store
-                .list_with_offset(Some(&prefix), &self.path(&format!("{LOG_DIRECTORY}/{version:020}."))),
+            Some(version) => {
+                self.store.list_with_offset(Some(&prefix), &self.path(&format!("{LOG_DIRECTORY}/{version:020}.")))
+            }
             None => self.store.list(Some(&prefix)),
         };
         let mut objects = Vec::new();
@@ -293,10 +257,7 @@ impl Log {
             Entry::Commit(version) => Ok(self.path(&version_name(version))),
         });
         let paths = futures::stream::iter(paths.collect::<Vec<_>>()).boxed();
-        self.store
-            .delete_stream(paths)
-            .try_for_each(|_| async { Ok(()) })
-            .await?;
+        self.store.delete_stream(paths).try_for_each(|_| async { Ok(()) }).await?;
         Ok(())
     }
 
@@ -317,20 +278,12 @@ impl Replay {
     /// `version` is that of the commit; `None` within a checkpoint.
     fn apply(&mut self, action: Action, version: Option<u64>) -> Result<(), TableError> {
         actions::check_protocol(&action)?;
-        let damaged = |reason| TableError::Corrupt {
-            object: version.map_or("checkpoint".to_owned(), version_name),
-            reason,
-        };
+        let damaged =
+            |reason| TableError::Corrupt { object: version.map_or("checkpoint".to_owned(), version_name), reason };
         if let Some(add) = action.add {
             let file = add.file().map_err(damaged)?;
             self.removed.remove(&file.path);
-            self.files.insert(
-                file.path.clone(),
-                Live {
-                    file,
-                    modified_ms: add.modification_time,
-                },
-            );
+            self.files.insert(file.path.clone(), Live { file, modified_ms: add.modification_time });
         }
         if let Some(remove) = action.remove {
             let path = remove.file_path().map_err(damaged)?;
@@ -338,13 +291,7 @@ impl Replay {
             self.removed.insert(path, remove);
         }
         if let Some(txn) = action.txn {
-            self.txns.insert(
-                txn.app_id,
-                Txn {
-                    version: txn.version,
-                    recorded_at: version,
-                },
-            );
+            self.txns.insert(txn.app_id, Txn { version: txn.version, recorded_at: version });
         }
         self.protocol = action.protocol.or(self.protocol.take());
         self.meta_data = action.meta_data.or(self.meta_data.take());
@@ -356,22 +303,16 @@ impl Replay {
 pub(super) async fn checkpoint(log: &Arc<Log>, now: UnixNanos) -> Result<u64, TableError> {
     let now_ms = actions::millis(now);
     let mut replay = log.replay().await?;
-    replay
-        .removed
-        .retain(|_, remove| remove.deletion_timestamp.is_some_and(|at| at >= now_ms - RETENTION_MS));
+    replay.removed.retain(|_, remove| remove.deletion_timestamp.is_some_and(|at| at >= now_ms - RETENTION_MS));
     let version = replay.version;
     let (body, size) = on_blocking_thread(move || checkpoint::encode(replay)).await??;
     log.store.put(&log.path(&checkpoint_name(version)), body.into()).await?;
     let last = serde_json::to_vec(&LastCheckpoint { version, size }).expect("integers always serialise");
-    log.store
-        .put(&log.path(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")), last.into())
-        .await?;
+    log.store.put(&log.path(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")), last.into()).await?;
     log.drop_expired(now_ms).await?;
     Ok(version)
 }
 
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TableError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| TableError::Checkpoint(error.to_string()))
+    tokio::task::spawn_blocking(work).await.map_err(|error| TableError::Checkpoint(error.to_string()))
 }

@@ -16,21 +16,11 @@ fn file(tenant: &str, number: usize) -> DataFile {
     let tenant = TenantId::parse(tenant).expect("a tenant");
     let ts_min = UnixNanos(i64::from(DAY) * NANOS_PER_DAY + number as i64);
     let path = DataFile::path_for(&tenant, DAY, &format!("{number:08}"));
-    DataFile {
-        path,
-        tenant,
-        day: DAY,
-        bytes: 1_000,
-        rows: 10,
-        ts_min,
-        ts_max: ts_min.saturating_add(999),
-    }
+    DataFile { path, tenant, day: DAY, bytes: 1_000, rows: 10, ts_min, ts_max: ts_min.saturating_add(999) }
 }
 
 async fn open(store: &Arc<dyn ObjectStore>) -> (Table, TableState) {
-    Table::open(store.clone(), Path::from("logs"), clock())
-        .await
-        .expect("opens")
+    Table::open(store.clone(), Path::from("logs"), clock()).await.expect("opens")
 }
 
 fn memory() -> Arc<dyn ObjectStore> {
@@ -39,10 +29,7 @@ fn memory() -> Arc<dyn ObjectStore> {
 
 fn numbers(mut files: Vec<DataFile>) -> Vec<i64> {
     files.sort_by_key(|file| file.ts_min);
-    files
-        .iter()
-        .map(|file| file.ts_min.0 - i64::from(DAY) * NANOS_PER_DAY)
-        .collect()
+    files.iter().map(|file| file.ts_min.0 - i64::from(DAY) * NANOS_PER_DAY).collect()
 }
 
 fn sorted(mut state: TableState) -> TableState {
@@ -60,20 +47,8 @@ async fn created_committed_reopened() {
     let (table, state) = open(&store).await;
     assert_eq!((state.version, state.files.len(), state.txns.len()), (0, 0, 0));
     let files = [file("a", 1), file("b*'(c)!.-_", 2)];
-    assert_eq!(
-        table
-            .commit(&files, &[], &txn(7), OPERATION_WRITE)
-            .await
-            .expect("commits"),
-        1
-    );
-    assert_eq!(
-        table
-            .commit(&[file("a", 3)], &files[..1], &[], OPERATION_OPTIMIZE)
-            .await
-            .expect("commits"),
-        2
-    );
+    assert_eq!(table.commit(&files, &[], &txn(7), OPERATION_WRITE).await.expect("commits"), 1);
+    assert_eq!(table.commit(&[file("a", 3)], &files[..1], &[], OPERATION_OPTIMIZE).await.expect("commits"), 2);
 
     let (_, state) = open(&store).await;
     assert_eq!(state.version, 2);
@@ -85,44 +60,21 @@ async fn created_committed_reopened() {
 async fn a_txn_lands_once() {
     let store = memory();
     let (table, _) = open(&store).await;
-    table
-        .commit(&[file("a", 1)], &[], &txn(7), OPERATION_WRITE)
-        .await
-        .expect("commits");
+    table.commit(&[file("a", 1)], &[], &txn(7), OPERATION_WRITE).await.expect("commits");
     // The process dies before it hears of the commit, starts again and repeats the flush in new files.
     let (again, state) = open(&store).await;
     for (table, asked) in [(&table, 7), (&table, 6), (&again, 7)] {
         let refused = table.commit(&[file("a", 2)], &[], &txn(asked), OPERATION_WRITE).await;
-        let Err(TableError::AlreadyCommitted {
-            recorded: 7,
-            recorded_at: Some(at),
-            ..
-        }) = refused
-        else {
+        let Err(TableError::AlreadyCommitted { recorded: 7, recorded_at: Some(at), .. }) = refused else {
             panic!("{refused:?}");
         };
         assert_eq!(table.added_at(at).await.expect("reads"), [file("a", 1)]);
     }
     assert_eq!(numbers(state.files), [1]);
-    assert_eq!(
-        again
-            .commit(&[file("a", 2)], &[], &txn(8), OPERATION_WRITE)
-            .await
-            .expect("commits"),
-        2
-    );
+    assert_eq!(again.commit(&[file("a", 2)], &[], &txn(8), OPERATION_WRITE).await.expect("commits"), 2);
     // The first process missed version 2 and repeats its txn.
     let refused = table.commit(&[file("a", 3)], &[], &txn(8), OPERATION_WRITE).await;
-    assert!(
-        matches!(
-            refused,
-            Err(TableError::AlreadyCommitted {
-                recorded_at: Some(2),
-                ..
-            })
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(TableError::AlreadyCommitted { recorded_at: Some(2), .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -132,10 +84,7 @@ async fn two_writers_on_one_directory_both_land() {
     let ((one, _), (two, _)) = tokio::join!(open(&store), open(&store));
     let write = |table: Table, numbers: std::ops::Range<usize>| async move {
         for number in numbers {
-            table
-                .commit(&[file("a", number)], &[], &[], OPERATION_WRITE)
-                .await
-                .expect("commits");
+            table.commit(&[file("a", number)], &[], &[], OPERATION_WRITE).await.expect("commits");
         }
         table
     };
@@ -145,10 +94,7 @@ async fn two_writers_on_one_directory_both_land() {
     assert_eq!(numbers(state.files), (0..60).collect::<Vec<_>>());
 
     let seen = |changes: Vec<Change>| numbers(changes.into_iter().flat_map(|change| change.added).collect());
-    assert_eq!(
-        seen(one.expect("ran").refresh().await.expect("reads")),
-        (30..60).collect::<Vec<_>>()
-    );
+    assert_eq!(seen(one.expect("ran").refresh().await.expect("reads")), (30..60).collect::<Vec<_>>());
     let two = two.expect("ran");
     assert_eq!(seen(two.refresh().await.expect("reads")), (0..30).collect::<Vec<_>>());
     assert_eq!(two.refresh().await.expect("reads"), []);
@@ -158,23 +104,12 @@ async fn two_writers_on_one_directory_both_land() {
 async fn a_file_is_removed_once() {
     let store = memory();
     let (one, _) = open(&store).await;
-    one.commit(&[file("a", 1), file("a", 2)], &[], &[], OPERATION_WRITE)
-        .await
-        .expect("commits");
+    one.commit(&[file("a", 1), file("a", 2)], &[], &[], OPERATION_WRITE).await.expect("commits");
     let (two, _) = open(&store).await;
-    one.commit(&[file("a", 3)], &[file("a", 1)], &[], OPERATION_OPTIMIZE)
-        .await
-        .expect("commits");
-    let refused = two
-        .commit(&[file("a", 4)], &[file("a", 1), file("a", 2)], &[], OPERATION_OPTIMIZE)
-        .await;
-    assert!(
-        matches!(refused, Err(TableError::Conflict { version: 2, .. })),
-        "{refused:?}"
-    );
-    two.commit(&[file("a", 5)], &[file("a", 2)], &[], OPERATION_OPTIMIZE)
-        .await
-        .expect("commits");
+    one.commit(&[file("a", 3)], &[file("a", 1)], &[], OPERATION_OPTIMIZE).await.expect("commits");
+    let refused = two.commit(&[file("a", 4)], &[file("a", 1), file("a", 2)], &[], OPERATION_OPTIMIZE).await;
+    assert!(matches!(refused, Err(TableError::Conflict { version: 2, .. })), "{refused:?}");
+    two.commit(&[file("a", 5)], &[file("a", 2)], &[], OPERATION_OPTIMIZE).await.expect("commits");
     assert_eq!(numbers(open(&store).await.1.files), [3, 5]);
 }
 
@@ -182,15 +117,9 @@ async fn a_file_is_removed_once() {
 async fn a_file_without_a_commit_is_invisible() {
     let store = memory();
     let (table, _) = open(&store).await;
-    table
-        .commit(&[file("a", 1)], &[], &[], OPERATION_WRITE)
-        .await
-        .expect("commits");
+    table.commit(&[file("a", 1)], &[], &[], OPERATION_WRITE).await.expect("commits");
     let orphan = file("a", 2).location(&Path::from("logs"));
-    store
-        .put(&orphan, PutPayload::from_static(b"PAR1"))
-        .await
-        .expect("puts");
+    store.put(&orphan, PutPayload::from_static(b"PAR1")).await.expect("puts");
     assert_eq!(numbers(open(&store).await.1.files), [1]);
 }
 
@@ -200,10 +129,7 @@ async fn checkpoint_and_tail_open_as_the_log_does() {
     let (table, _) = open(&store).await;
     for number in 0..20 {
         let remove: Vec<_> = (number % 4 == 3).then(|| file("a*b", number - 1)).into_iter().collect();
-        table
-            .commit(&[file("a*b", number)], &remove, &txn(number as i64), OPERATION_WRITE)
-            .await
-            .expect("commits");
+        table.commit(&[file("a*b", number)], &remove, &txn(number as i64), OPERATION_WRITE).await.expect("commits");
         if number == 12 {
             assert_eq!(table.checkpoint().await.expect("checkpoints"), 13);
         }
@@ -213,35 +139,20 @@ async fn checkpoint_and_tail_open_as_the_log_does() {
 
     // Without the commits that the checkpoint replaces: it alone must tell them.
     for version in 0..13 {
-        store
-            .delete(&Path::from(format!("logs/_delta_log/{version:020}.json")))
-            .await
-            .expect("deletes");
+        store.delete(&Path::from(format!("logs/_delta_log/{version:020}.json"))).await.expect("deletes");
     }
     let (reopened, state) = open(&store).await;
     let state = sorted(state);
-    assert_eq!(
-        (state.version, &state.files, &state.txns),
-        (whole.version, &whole.files, &whole.txns)
-    );
+    assert_eq!((state.version, &state.files, &state.txns), (whole.version, &whole.files, &whole.txns));
     let refused = reopened.commit(&[], &[], &txn(19), OPERATION_WRITE).await;
-    assert!(
-        matches!(refused, Err(TableError::AlreadyCommitted { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(TableError::AlreadyCommitted { .. })), "{refused:?}");
 
     // A lost hint costs a listing, not the table.
-    store
-        .delete(&Path::from("logs/_delta_log/_last_checkpoint"))
-        .await
-        .expect("deletes");
+    store.delete(&Path::from("logs/_delta_log/_last_checkpoint")).await.expect("deletes");
     assert_eq!(sorted(open(&store).await.1).files, whole.files);
     // A damaged checkpoint whose commits are gone is an error, not a smaller table.
     store
-        .put(
-            &Path::from(format!("logs/_delta_log/{:020}.checkpoint.parquet", 13)),
-            PutPayload::from_static(b"torn"),
-        )
+        .put(&Path::from(format!("logs/_delta_log/{:020}.checkpoint.parquet", 13)), PutPayload::from_static(b"torn"))
         .await
         .expect("puts");
     assert!(Table::open(store.clone(), Path::from("logs"), clock()).await.is_err());
@@ -251,16 +162,10 @@ async fn checkpoint_and_tail_open_as_the_log_does() {
 async fn a_damaged_checkpoint_falls_back_to_the_log() {
     let store = memory();
     let (table, _) = open(&store).await;
-    table
-        .commit(&[file("a", 1)], &[], &[], OPERATION_WRITE)
-        .await
-        .expect("commits");
+    table.commit(&[file("a", 1)], &[], &[], OPERATION_WRITE).await.expect("commits");
     table.checkpoint().await.expect("checkpoints");
     store
-        .put(
-            &Path::from(format!("logs/_delta_log/{:020}.checkpoint.parquet", 1)),
-            PutPayload::from_static(b"torn"),
-        )
+        .put(&Path::from(format!("logs/_delta_log/{:020}.checkpoint.parquet", 1)), PutPayload::from_static(b"torn"))
         .await
         .expect("puts");
     assert_eq!(numbers(open(&store).await.1.files), [1]);
@@ -271,10 +176,7 @@ async fn checkpoints_come_by_themselves() {
     let store = memory();
     let (table, _) = open(&store).await;
     for number in 0..CHECKPOINT_COMMITS as usize {
-        table
-            .commit(&[file("a", number)], &[], &[], OPERATION_WRITE)
-            .await
-            .expect("commits");
+        table.commit(&[file("a", number)], &[], &[], OPERATION_WRITE).await.expect("commits");
     }
     let hint = Path::from("logs/_delta_log/_last_checkpoint");
     for _ in 0..500 {
@@ -291,31 +193,16 @@ async fn old_log_entries_go_after_their_retention() {
     let store = memory();
     let (table, _) = open(&store).await;
     for number in 0..3 {
-        table
-            .commit(&[file("a", number)], &[], &[], OPERATION_WRITE)
-            .await
-            .expect("commits");
+        table.commit(&[file("a", number)], &[], &[], OPERATION_WRITE).await.expect("commits");
     }
-    let exists = async |version: u64| {
-        store
-            .head(&Path::from(format!("logs/_delta_log/{version:020}.json")))
-            .await
-            .is_ok()
-    };
+    let exists =
+        async |version: u64| store.head(&Path::from(format!("logs/_delta_log/{version:020}.json"))).await.is_ok();
     let clock_at = |days: i64| Clock::manual(Clock::system().now().saturating_add(days * NANOS_PER_DAY));
-    let open_at = async |days| {
-        Table::open(store.clone(), Path::from("logs"), clock_at(days))
-            .await
-            .expect("opens")
-            .0
-    };
+    let open_at = async |days| Table::open(store.clone(), Path::from("logs"), clock_at(days)).await.expect("opens").0;
     open_at(6).await.checkpoint().await.expect("checkpoints");
     assert!(exists(0).await && exists(2).await, "within the retention");
     open_at(8).await.checkpoint().await.expect("checkpoints");
-    assert!(
-        !exists(0).await && !exists(2).await && exists(3).await,
-        "the checkpoint of version 3 replaces them"
-    );
+    assert!(!exists(0).await && !exists(2).await && exists(3).await, "the checkpoint of version 3 replaces them");
     assert_eq!(numbers(open(&store).await.1.files), [0, 1, 2]);
 }
 
@@ -325,10 +212,7 @@ async fn newer_protocols_and_gaps_are_refused() {
         let store = memory();
         open(&store).await;
         let path = Path::from(format!("logs/_delta_log/{name}.json"));
-        store
-            .put_opts(&path, PutPayload::from_static(body.as_bytes()), PutOptions::default())
-            .await
-            .expect("puts");
+        store.put_opts(&path, PutPayload::from_static(body.as_bytes()), PutOptions::default()).await.expect("puts");
         let error = Table::open(store, Path::from("logs"), clock()).await.expect_err(name);
         assert!(error.to_string().contains(wanted), "{error}");
     };
@@ -351,10 +235,7 @@ async fn a_commit_that_landed_unheard_is_ours() {
     let first = table.log.put_version(1, body.clone(), "the-id").await.expect("puts");
     let second = table.log.put_version(1, body.clone(), "the-id").await.expect("puts");
     let other = table.log.put_version(1, body, "another-id").await.expect("puts");
-    assert!(matches!(
-        (first, second, other),
-        (Landed::Ours, Landed::Ours, Landed::Others(_))
-    ));
+    assert!(matches!((first, second, other), (Landed::Ours, Landed::Ours, Landed::Others(_))));
 }
 
 #[test]
@@ -369,48 +250,4 @@ fn names_come_back() {
     check("fake", 20_468, "tenant=fake/date=2026-01-15/part-x.parquet");
     check("a*b'c", 0, "tenant=a%2Ab%27c/date=1970-01-01/part-x.parquet");
     check("(a)!.-_", -1, "tenant=(a)!.-_/date=1969-12-31/part-x.parquet");
-}
-
-/// Another implementation reads what is written here, before and after a checkpoint.
-#[tokio::test]
-async fn delta_rs_reads_the_table() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(directory.path()).expect("a store"));
-    let (table, _) = open(&store).await;
-    let check = async |version: u64, wanted: &[DataFile]| {
-        let url = url::Url::from_directory_path(directory.path().join("logs")).expect("an absolute path");
-        let opened = deltalake::open_table(url).await.expect("delta-rs opens it");
-        assert_eq!(opened.version(), Some(version));
-        let root = Path::from("logs");
-        let prefix = format!("{}/logs/", directory.path().display());
-        let mut uris: Vec<String> = opened.get_file_uris().expect("files").collect();
-        uris.sort();
-        let mut paths: Vec<String> = wanted.iter().map(|file| file.location(&root).to_string()).collect();
-        paths.sort();
-        assert_eq!(uris.len(), paths.len());
-        for (uri, path) in uris.iter().zip(&paths) {
-            let tail = path.strip_prefix("logs/").expect("under the root");
-            assert_eq!(
-                uri.trim_start_matches("file://").strip_prefix(&prefix),
-                Some(tail),
-                "{uri}"
-            );
-        }
-    };
-    let (one, two, three) = (file("a", 1), file("b*c'(d)", 2), file("a", 3));
-    table
-        .commit(&[one.clone(), two.clone()], &[], &txn(1), OPERATION_WRITE)
-        .await
-        .expect("commits");
-    check(1, &[one.clone(), two.clone()]).await;
-    table
-        .commit(std::slice::from_ref(&three), &[one], &txn(2), OPERATION_OPTIMIZE)
-        .await
-        .expect("commits");
-    table.checkpoint().await.expect("checkpoints");
-    for version in 0..3 {
-        let commit = Path::from(format!("logs/_delta_log/{version:020}.json"));
-        store.delete(&commit).await.expect("deletes");
-    }
-    check(2, &[two, three]).await;
 }

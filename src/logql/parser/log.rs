@@ -5,6 +5,7 @@ use crate::logql::ast::{
     CompareOp, FieldExtraction, FormatSource, LabelFilter, LabelFormat, LabelSelector, LineFilter, LineFilterOp,
     LineMatch, MatchOp, Matcher, Stage, UnwrapConversion,
 };
+use crate::logql::lexer::rounded_bytes;
 
 const MATCH_OPS: &[&str] = &["=", "=~", "!~", "!="];
 const UNWRAP_TAKES: &[&str] = &["IDENTIFIER", "BYTES_CONV", "DURATION_CONV", "DURATION_SECONDS_CONV"];
@@ -123,7 +124,16 @@ impl Parser {
         }
         if !matches!(
             symbol,
-            "json" | "logfmt" | "regexp" | "pattern" | "unpack" | "line_format" | "label_format" | "decolorize" | "drop" | "keep"
+            "json"
+                | "logfmt"
+                | "regexp"
+                | "pattern"
+                | "unpack"
+                | "line_format"
+                | "label_format"
+                | "decolorize"
+                | "drop"
+                | "keep"
         ) {
             return self.unexpected(&[]);
         }
@@ -297,7 +307,7 @@ impl Parser {
             }
             (Kind::Bytes(bytes), _) => {
                 self.advance();
-                Ok(LabelFilter::Bytes { label, op: compare, bytes })
+                Ok(LabelFilter::Bytes { label, op: compare, bytes: rounded_bytes(bytes) })
             }
             (Kind::Number(_) | Kind::Symbol("+" | "-"), _) => {
                 let value = self.literal()?;
@@ -315,7 +325,9 @@ impl Parser {
         }
         let text = self.number(&["NUMBER"])?;
         let value = float(&text).ok_or_else(|| {
-            super::ParseError::about(format!("unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"))
+            super::ParseError::about(format!(
+                "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
+            ))
         })?;
         Ok(if negative { -value } else { value })
     }

@@ -269,19 +269,15 @@ impl Parser {
     }
 }
 
-fn binary(
-    op: BinaryOp,
-    return_bool: bool,
-    matching: Option<VectorMatching>,
-    left: Expr,
-    right: Expr,
-) -> Parsed<Expr> {
+fn binary(op: BinaryOp, return_bool: bool, matching: Option<VectorMatching>, left: Expr, right: Expr) -> Parsed<Expr> {
     let name = crate::logql::printer::binary_op_name(op);
     let leg = |side: &str, expr: Expr| match expr {
         Expr::Metric(metric) => Ok(metric),
         Expr::Log(log) => {
             let kind = if log.stages.is_empty() { "MatchersExpr" } else { "PipelineExpr" };
-            Err(ParseError::about(format!("unexpected type for {side} leg of binary operation ({name}): *syntax.{kind}")))
+            Err(ParseError::about(format!(
+                "unexpected type for {side} leg of binary operation ({name}): *syntax.{kind}"
+            )))
         }
     };
     let (left, right) = (leg("left", left)?, leg("right", right)?);

@@ -187,7 +187,9 @@ fn matched(operation: &BinaryExpr, left: Matrix, right: Matrix) -> Result<Matrix
 
 fn duplicate_text(swapped: bool) -> String {
     let side = if swapped { "left" } else { "right" };
-    format!("found duplicate series on the {side} hand-side;many-to-many matching not allowed: matching labels must be unique on one side")
+    format!(
+        "found duplicate series on the {side} hand-side;many-to-many matching not allowed: matching labels must be unique on one side"
+    )
 }
 
 /// Source: Prometheus' rules for the labels of a result.

@@ -58,13 +58,7 @@ fn matrix_of(
 }
 
 /// Source: Prometheus: where the source value matches, the destination becomes the expanded replacement.
-fn label_replace(
-    matrix: Matrix,
-    dst: &str,
-    replacement: &str,
-    src: &str,
-    regex: &Regex,
-) -> Result<Matrix, EvalError> {
+fn label_replace(matrix: Matrix, dst: &str, replacement: &str, src: &str, regex: &Regex) -> Result<Matrix, EvalError> {
     let replaced = matrix.series.into_iter().map(|series| {
         let Some(captures) = regex.captures(series.labels.get(src).unwrap_or("")) else {
             return series;

@@ -40,7 +40,10 @@ fn aggregations() {
     check("stdvar by (env) (V)", r#"{env="x"} 1; {env="y"} NaN"#);
     check("topk(2, V)", r#"{env="x", job="b"} 3; {env="y", job="a"} 2"#);
     check("bottomk by (job) (1, V)", r#"{env="x", job="a"} 1; {env="x", job="b"} 3"#);
-    check("sort_desc(V)", r#"{env="x", job="b"} 3; {env="y", job="a"} 2; {env="x", job="a"} 1; {env="y", job="b"} NaN"#);
+    check(
+        "sort_desc(V)",
+        r#"{env="x", job="b"} 3; {env="y", job="a"} 2; {env="x", job="a"} 1; {env="y", job="b"} NaN"#,
+    );
 }
 
 #[test]
@@ -52,9 +55,18 @@ fn operations() {
     check("V > bool 1", r#"{env="x", job="a"} 0; {env="x", job="b"} 1; {env="y", job="a"} 1; {env="y", job="b"} 0"#);
     check("sum by (job) (V) / 0", r#"{job="a"} NaN; {job="b"} NaN"#);
     check("sum by (env) (V > 0) / on(env) sum by (env) (V > 0)", r#"{env="x"} 1; {env="y"} 1"#);
-    check("(V > 0) / on(job) group_left sum by (job) (V > 0)", r#"{env="x", job="a"} 0.3333333333333333; {env="x", job="b"} 1; {env="y", job="a"} 0.6666666666666666"#);
-    check("sum by (job) (V > 0) / on(job) (V > 0)", "found duplicate series on the right hand-side;many-to-many matching not allowed: matching labels must be unique on one side");
-    check("(V > 0) / on(job) sum by (job) (V > 0)", "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
+    check(
+        "(V > 0) / on(job) group_left sum by (job) (V > 0)",
+        r#"{env="x", job="a"} 0.3333333333333333; {env="x", job="b"} 1; {env="y", job="a"} 0.6666666666666666"#,
+    );
+    check(
+        "sum by (job) (V > 0) / on(job) (V > 0)",
+        "found duplicate series on the right hand-side;many-to-many matching not allowed: matching labels must be unique on one side",
+    );
+    check(
+        "(V > 0) / on(job) sum by (job) (V > 0)",
+        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+    );
 }
 
 #[test]
@@ -74,7 +86,9 @@ fn label_replace() {
 
 #[test]
 fn numbers_have_no_exponent() {
-    for (value, text) in [(1e21, "1000000000000000000000"), (0.1, "0.1"), (1e-7, "0.0000001"), (f64::INFINITY, "+Inf"), (-3.0, "-3")] {
+    for (value, text) in
+        [(1e21, "1000000000000000000000"), (0.1, "0.1"), (1e-7, "0.0000001"), (f64::INFINITY, "+Inf"), (-3.0, "-3")]
+    {
         assert_eq!(format_sample(value), text);
     }
 }

@@ -22,7 +22,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
 use futures::StreamExt;
 use tokio::task::JoinSet;
 
@@ -212,7 +214,8 @@ async fn best_of(
             Direction::Forward => order.sort_by_key(|row| rows.ts[*row as usize]),
             Direction::Backward => order.sort_by_key(|row| std::cmp::Reverse(rows.ts[*row as usize])),
         }
-        let worst = |best: &BinaryHeap<Ranked>| (best.len() == limit).then(|| best.peek().map(|w| w.found.ts)).flatten();
+        let worst =
+            |best: &BinaryHeap<Ranked>| (best.len() == limit).then(|| best.peek().map(|w| w.found.ts)).flatten();
         let mut cut = worst(&best);
         let useful = |ts: i64, cut: Option<i64>| match (cut, direction) {
             (None, _) => true,
@@ -244,7 +247,8 @@ async fn best_of(
 }
 
 fn to_batch(entries: &[Found]) -> DfResult<RecordBatch> {
-    let json = |of: fn(&Found) -> &Labels| StringArray::from_iter_values(entries.iter().map(|entry| of(entry).to_json()));
+    let json =
+        |of: fn(&Found) -> &Labels| StringArray::from_iter_values(entries.iter().map(|entry| of(entry).to_json()));
     Ok(RecordBatch::try_new(
         ENTRY_SCHEMA.clone(),
         vec![

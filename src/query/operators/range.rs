@@ -21,7 +21,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
 use futures::StreamExt;
 use tokio::task::JoinSet;
 
@@ -78,7 +80,11 @@ impl RangeExec {
 
 impl DisplayAs for RangeExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RangeExec: op={:?}, by_stream_alone={}, pipeline={}", self.spec.op, self.spec.by_stream_alone, self.program.text)
+        write!(
+            f,
+            "RangeExec: op={:?}, by_stream_alone={}, pipeline={}",
+            self.spec.op, self.spec.by_stream_alone, self.program.text
+        )
     }
 }
 
@@ -139,16 +145,31 @@ struct Partial {
     series: SeriesTable,
     state: RangeState,
     memory: MemoryReservation,
+    /// The first row by time that still has an error, and what to say of it.
+    refused: Option<(i64, String)>,
 }
 
 impl Partial {
     fn merge(&mut self, other: Partial) -> DfResult<()> {
+        if let Some((ts, text)) = other.refused {
+            self.refuse(ts, || text);
+        }
         let map = self.series.absorb(&other.series);
         self.state.merge(other.state, &map);
         self.memory.try_resize(self.state.bytes() + self.series.bytes())
     }
 
+    /// Remembers an error, unless an earlier row has one.
+    fn refuse(&mut self, ts: i64, text: impl FnOnce() -> String) {
+        if self.refused.as_ref().is_none_or(|(known, _)| ts < *known) {
+            self.refused = Some((ts, text()));
+        }
+    }
+
     fn finish(self, spec: &RangeSpec) -> DfResult<RecordBatch> {
+        if let Some((_, text)) = self.refused {
+            return Err(refused(text));
+        }
         let steps = spec.windows.steps.count;
         let mut labels = Vec::new();
         let mut values = ListBuilder::new(Float64Builder::new());
@@ -172,7 +193,7 @@ async fn aggregate(
     memory: MemoryReservation,
 ) -> DfResult<Partial> {
     let state = RangeState::new(spec.op, spec.param, &spec.windows, spec.unwrapped);
-    let mut partial = Partial { series: SeriesTable::default(), state, memory };
+    let mut partial = Partial { series: SeriesTable::default(), state, memory, refused: None };
     let mut runner = RowRunner::new(program.clone());
     let mut by_stream: Vec<Option<u32>> = Vec::new();
     while let Some(batch) = input.next().await {
@@ -189,11 +210,13 @@ async fn aggregate(
 }
 
 fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: &mut Partial) -> DfResult<()> {
-    let (series, state) = (&mut partial.series, &mut partial.state);
     runner.run(rows, 0..rows.len(), |row, mut kept| {
-        check_error(&kept)?;
+        if let Some(error) = kept.error() {
+            partial.refuse(rows.ts[row], || pipeline_error(error, &kept.labels()));
+            return Ok(());
+        }
         let value = row_value(spec, &kept);
-        state.add(series.of(&mut kept), rows.ts[row], value);
+        partial.state.add(partial.series.of(&mut kept), rows.ts[row], value);
         Ok(())
     })
 }
@@ -219,7 +242,6 @@ fn add_runs(
             None => {
                 let mut found = None;
                 runner.run(rows, start..start + 1, |_, mut kept| {
-                    check_error(&kept)?;
                     found = Some(partial.series.of(&mut kept));
                     Ok(())
                 })?;
@@ -255,13 +277,6 @@ fn row_value(spec: &RangeSpec, row: &Row<'_>) -> f64 {
 }
 
 /// Source: Loki refuses a metric query of which a row still has `__error__`.
-fn check_error(row: &Row<'_>) -> DfResult<()> {
-    match row.error() {
-        None => Ok(()),
-        Some(error) => Err(refused(pipeline_error(error, &row.labels()))),
-    }
-}
-
 fn pipeline_error(error: &str, labels: &Labels) -> String {
     format!(
         "pipeline error: '{error}' for series: '{labels}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"

@@ -43,8 +43,8 @@ impl Windows {
         let first = since.div_euclid(step) + i128::from(since.rem_euclid(step) != 0);
         // The last step with end < ts + range.
         let reach = since + i128::from(self.range_ns);
-        let last = (reach.div_euclid(step) + i128::from(reach.rem_euclid(step) != 0) - 1)
-            .min(self.steps.count as i128 - 1);
+        let last =
+            (reach.div_euclid(step) + i128::from(reach.rem_euclid(step) != 0) - 1).min(self.steps.count as i128 - 1);
         let first = first.max(0);
         (first <= last).then_some((first as usize, last as usize))
     }
@@ -93,7 +93,11 @@ impl RangeState {
         let counts = !unwrapped
             && matches!(
                 op,
-                RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::AbsentOverTime
+                RangeOp::CountOverTime
+                    | RangeOp::Rate
+                    | RangeOp::BytesOverTime
+                    | RangeOp::BytesRate
+                    | RangeOp::AbsentOverTime
             );
         RangeState {
             op,
@@ -222,7 +226,9 @@ impl RangeState {
                 quantiles(self.param, panes, steps, &mut set);
             } else {
                 let windows = &self.windows;
-                slide(panes, steps, |step, state| set(step, state.result(self.op, range_s, windows.range_ns, windows.end(step))));
+                slide(panes, steps, |step, state| {
+                    set(step, state.result(self.op, range_s, windows.range_ns, windows.end(step)))
+                });
             }
             finished.push((series as u32, values, present));
         }

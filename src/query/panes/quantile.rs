@@ -17,8 +17,10 @@ pub(super) fn quantiles(q: f64, panes: Vec<Pane>, steps: usize, set: &mut impl F
     let mut ranked: Vec<f64> = values.iter().flatten().copied().collect();
     ranked.sort_by(order);
     ranked.dedup_by(|a, b| order(a, b).is_eq());
-    let places: Vec<Vec<usize>> =
-        values.iter().map(|values| values.iter().map(|value| ranked.partition_point(|known| order(known, value).is_lt())).collect()).collect();
+    let places: Vec<Vec<usize>> = values
+        .iter()
+        .map(|values| values.iter().map(|value| ranked.partition_point(|known| order(known, value).is_lt())).collect())
+        .collect();
     let mut tree = CountTree::new(ranked.len());
     let (mut entered, mut left) = (0, 0);
     for step in 0..steps {

@@ -36,7 +36,14 @@ impl PaneState {
             RangeOp::FirstOverTime => PaneState::First(None),
             RangeOp::LastOverTime => PaneState::Last(None),
             RangeOp::QuantileOverTime | RangeOp::RateCounter => PaneState::Samples(Vec::new()),
-            _ => PaneState::Moments(Moments { count: 0.0, sum: 0.0, min: f64::NAN, max: f64::NAN, mean: 0.0, squares: 0.0 }),
+            _ => PaneState::Moments(Moments {
+                count: 0.0,
+                sum: 0.0,
+                min: f64::NAN,
+                max: f64::NAN,
+                mean: 0.0,
+                squares: 0.0,
+            }),
         }
     }
 

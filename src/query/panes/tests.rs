@@ -106,7 +106,11 @@ proptest! {
 #[test]
 fn a_counter_with_a_reset() {
     let second = 1_000_000_000;
-    let windows = Windows { steps: Steps { start_ns: 60 * second, step_ns: second, count: 1 }, range_ns: 60 * second, offset_ns: 0 };
+    let windows = Windows {
+        steps: Steps { start_ns: 60 * second, step_ns: second, count: 1 },
+        range_ns: 60 * second,
+        offset_ns: 0,
+    };
     let mut state = RangeState::new(RangeOp::RateCounter, None, &windows, true);
     for (at, value) in [(10, 5.0), (20, 15.0), (30, 3.0), (40, 13.0), (50, 23.0)] {
         state.add(0, at * second, value);
@@ -126,6 +130,11 @@ fn absence() {
     let finished = state.finish();
     assert_eq!(finished[0].2.ones().collect::<Vec<_>>(), [0, 2]);
     let matcher = |name: &str, op, value: &str| Matcher { name: name.to_owned(), op, value: value.to_owned() };
-    let labels = absent_labels(&[matcher("a", MatchOp::Equal, "b"), matcher("c", MatchOp::Regex, "d"), matcher("e", MatchOp::Equal, "f"), matcher("e", MatchOp::NotEqual, "g")]);
+    let labels = absent_labels(&[
+        matcher("a", MatchOp::Equal, "b"),
+        matcher("c", MatchOp::Regex, "d"),
+        matcher("e", MatchOp::Equal, "f"),
+        matcher("e", MatchOp::NotEqual, "g"),
+    ]);
     assert_eq!(labels.to_string(), r#"{a="b"}"#);
 }

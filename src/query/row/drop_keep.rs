@@ -74,8 +74,7 @@ impl Selectors {
         let mut count = 0;
         labels.for_each(cx, |_, name, value| {
             let special = matches!(name, "__error__" | "__error_details__" | "__preserve_error__");
-            let kept = special
-                || self.0.iter().any(|selector| *selector.name.text == *name && selector.accepts(value));
+            let kept = special || self.0.iter().any(|selector| *selector.name.text == *name && selector.accepts(value));
             if kept {
                 return;
             }

@@ -45,13 +45,7 @@ impl Scope for RowScope<'_> {
     }
 }
 
-fn run(
-    template: &Template,
-    cx: &Context<'_>,
-    labels: &LabelState,
-    line: &str,
-    out: &mut String,
-) -> Result<(), String> {
+fn run(template: &Template, cx: &Context<'_>, labels: &LabelState, line: &str, out: &mut String) -> Result<(), String> {
     template.execute(&RowScope { cx, labels, line }, out).map_err(|error| error.to_string())
 }
 
@@ -64,7 +58,10 @@ fn set_error(labels: &mut LabelState, words: &str) {
 pub(super) enum LineFormatStep {
     /// `{{.a}}` and nothing else: the label alone, errors not among them.
     Field(Name),
-    Template { template: Template, fields: Vec<String> },
+    Template {
+        template: Template,
+        fields: Vec<String>,
+    },
 }
 
 impl LineFormatStep {

@@ -242,9 +242,10 @@ fn step_is(step: &PathStep, key: &str) -> bool {
     match step {
         PathStep::Key(name) => **name == *key,
         // Loki holds an index as the key `[1]`.
-        PathStep::Index(index) => {
-            key.strip_prefix('[').and_then(|key| key.strip_suffix(']')).is_some_and(|digits| *digits == index.to_string())
-        }
+        PathStep::Index(index) => key
+            .strip_prefix('[')
+            .and_then(|key| key.strip_suffix(']'))
+            .is_some_and(|digits| *digits == index.to_string()),
     }
 }
 

@@ -16,11 +16,31 @@ use crate::logql::ast::{CompareOp, LabelFilter, MatchOp, Matcher};
 pub(super) enum LabelFilterStep {
     /// A text filter that always holds: it needs no label.
     Always,
-    Text { name: Name, test: TextTest, negate: bool },
-    Number { name: Name, op: CompareOp, value: f64 },
-    Duration { name: Name, op: CompareOp, nanos: i64 },
-    Bytes { name: Name, op: CompareOp, bytes: u64 },
-    Ip { name: Name, matcher: IpMatcher, negate: bool },
+    Text {
+        name: Name,
+        test: TextTest,
+        negate: bool,
+    },
+    Number {
+        name: Name,
+        op: CompareOp,
+        value: f64,
+    },
+    Duration {
+        name: Name,
+        op: CompareOp,
+        nanos: i64,
+    },
+    Bytes {
+        name: Name,
+        op: CompareOp,
+        bytes: u64,
+    },
+    Ip {
+        name: Name,
+        matcher: IpMatcher,
+        negate: bool,
+    },
     And(Box<LabelFilterStep>, Box<LabelFilterStep>),
     Or(Box<LabelFilterStep>, Box<LabelFilterStep>),
 }
@@ -110,18 +130,17 @@ impl LabelFilterStep {
                 };
                 test.matches(value.unwrap_or_default()) != *negate
             }
-            LabelFilterStep::Number { name, op, value } => typed(cx, labels, name, parse_float, |found| {
-                compares(*op, found.partial_cmp(value))
-            }),
-            LabelFilterStep::Duration { name, op, nanos } => typed(cx, labels, name, parse_duration, |found| {
-                compares(*op, Some(found.cmp(nanos)))
-            }),
-            LabelFilterStep::Bytes { name, op, bytes } => typed(cx, labels, name, parse_bytes, |found| {
-                compares(*op, Some(found.cmp(bytes)))
-            }),
+            LabelFilterStep::Number { name, op, value } => {
+                typed(cx, labels, name, parse_float, |found| compares(*op, found.partial_cmp(value)))
+            }
+            LabelFilterStep::Duration { name, op, nanos } => {
+                typed(cx, labels, name, parse_duration, |found| compares(*op, Some(found.cmp(nanos))))
+            }
+            LabelFilterStep::Bytes { name, op, bytes } => {
+                typed(cx, labels, name, parse_bytes, |found| compares(*op, Some(found.cmp(bytes))))
+            }
             LabelFilterStep::Ip { name, matcher, negate } => {
-                labels.has_error(cx)
-                    || labels.get(cx, name).is_some_and(|value| matcher.finds_in(value) != *negate)
+                labels.has_error(cx) || labels.get(cx, name).is_some_and(|value| matcher.finds_in(value) != *negate)
             }
             LabelFilterStep::And(left, right) => {
                 // Both sides run: the right one may set an error an `or` around lets through.

@@ -25,8 +25,7 @@ enum OtherTest {
 
 impl LineTest {
     pub(super) fn new(filter: &LineFilter) -> Result<Self, CompileError> {
-        let negate =
-            matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
+        let negate = matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
         let (mut tests, mut literals, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut always = false;
         for way in &filter.any_of {

@@ -314,13 +314,7 @@ impl LogfmtFields {
     }
 
     /// Takes one pair; false when reading may stop.
-    fn take_pair(
-        &self,
-        cx: &Context<'_>,
-        labels: &mut LabelState,
-        view: LineView<'_>,
-        decoder: &Decoder<'_>,
-    ) -> bool {
+    fn take_pair(&self, cx: &Context<'_>, labels: &mut LabelState, view: LineView<'_>, decoder: &Decoder<'_>) -> bool {
         let name = labels.store_with(|arena| push_label_name(arena, decoder.key()));
         let key = labels.text(cx, name);
         let is_label = self.fields.iter().any(|(label, _)| *label.text == *key);

@@ -28,8 +28,8 @@ impl fmt::Debug for RegexpParser {
 
 impl RegexpParser {
     pub(super) fn new(pattern: &str) -> Result<Self, CompileError> {
-        let regex = crate::logql::go_regex::compile_go_regex(pattern)
-            .map_err(|error| CompileError::new(error.to_string()))?;
+        let regex =
+            crate::logql::go_regex::compile_go_regex(pattern).map_err(|error| CompileError::new(error.to_string()))?;
         let mut groups: Vec<(usize, Name)> = Vec::new();
         for (at, name) in regex.capture_names().enumerate().filter_map(|(at, name)| Some((at, name?))) {
             let mut label = String::new();

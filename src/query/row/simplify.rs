@@ -145,7 +145,9 @@ impl Parser<'_> {
                 return None;
             }
             match (parts.last_mut(), part) {
-                (Some(Node::Literal { text, fold }), Node::Literal { text: more, fold: more_fold }) if *fold == more_fold => {
+                (Some(Node::Literal { text, fold }), Node::Literal { text: more, fold: more_fold })
+                    if *fold == more_fold =>
+                {
                     text.extend(more);
                 }
                 (_, part) => parts.push(part),

@@ -139,7 +139,11 @@ fn filters_refuse_while_parsing() {
         formats: vec![LabelFormat { label: "a".into(), source: FormatSource::Rename("b".into()) }],
     };
     check(&[JSON(), rename, is("a", "2")], r#"{"a":"1","b":"2"}"#, "dropped");
-    check(&[JSON(), is("a", "1")], r#"{"a":"1","b":2"#, "… p:a=1 p:b=2 p:__error__=JSONParserErr p:__error_details__=Value is array, but can't find closing ']' symbol");
+    check(
+        &[JSON(), is("a", "1")],
+        r#"{"a":"1","b":2"#,
+        "… p:a=1 p:b=2 p:__error__=JSONParserErr p:__error_details__=Value is array, but can't find closing ']' symbol",
+    );
     check(&[JSON(), is("a", "2")], r#"{"a":"1","b":2"#, "dropped");
 }
 
@@ -155,7 +159,11 @@ fn json_expressions() {
         (&[("x", "a")], r#"{"a":null}"#, "… p:x="),
         (&[("x", "a")], "plain", "… p:__error__=JSONParserErr"),
         (&[("x", "a")], r#"{"b":1"#, "… p:x="),
-        (&[("x", "a")], r#"{"a":"y"#, "… p:x= p:__error__=JSONParserErr p:__error_details__=Value is string, but can't find closing '\"' symbol"),
+        (
+            &[("x", "a")],
+            r#"{"a":"y"#,
+            "… p:x= p:__error__=JSONParserErr p:__error_details__=Value is string, but can't find closing '\"' symbol",
+        ),
     ] {
         check(&[stage(pairs)], input, want);
     }
@@ -180,7 +188,8 @@ fn logfmt_labels() {
     ] {
         check(&[logfmt(strict, keep_empty)], input, &want);
     }
-    let some = Stage::Logfmt { strict: false, keep_empty: false, fields: fields(&[("x", "b"), ("app", "c"), ("n", "n")]) };
+    let some =
+        Stage::Logfmt { strict: false, keep_empty: false, fields: fields(&[("x", "b"), ("app", "c"), ("n", "n")]) };
     check(&[some], "a=1 b=2 c=3", "… p:x=2 p:n= p:app_extracted=3");
 }
 
@@ -198,9 +207,17 @@ fn regexp_and_pattern() {
 
 #[test]
 fn unpacked_lines() {
-    check(&[Stage::Unpack], r#"{"a":"x","n":1,"app":"z","_entry":"the \"line\""}"#, "… p:a=x p:app_extracted=z | the \"line\"");
+    check(
+        &[Stage::Unpack],
+        r#"{"a":"x","n":1,"app":"z","_entry":"the \"line\""}"#,
+        "… p:a=x p:app_extracted=z | the \"line\"",
+    );
     check(&[Stage::Unpack], r#"{"a":"x"}"#, "…");
-    check(&[Stage::Unpack], "x", "… p:__error__=JSONParserErr p:__error_details__=expecting json object(6), but it is not");
+    check(
+        &[Stage::Unpack],
+        "x",
+        "… p:__error__=JSONParserErr p:__error_details__=expecting json object(6), but it is not",
+    );
     check(&[Stage::Unpack, logfmt(false, false)], r#"{"_entry":"k=v"}"#, "… p:k=v | k=v");
 }
 
@@ -215,10 +232,11 @@ fn label_filters() {
     check(&[filter(text("level", MatchOp::Regex, "wa.*"))], "", "…");
     // Loki loses the anchors here.
     check(&[filter(text("level", MatchOp::Regex, "ar.*"))], "", "…");
-    check(&[filter(text("level", MatchOp::Regex, "ar.")) ], "", "dropped");
+    check(&[filter(text("level", MatchOp::Regex, "ar."))], "", "dropped");
     check(&[filter(text("none", MatchOp::NotEqual, ""))], "", "dropped");
     check(&[filter(text("none", MatchOp::Regex, ".*"))], "", "…");
-    let either = LabelFilter::Or(Box::new(text("level", MatchOp::Equal, "x")), Box::new(text("trace_id", MatchOp::Equal, "t1")));
+    let either =
+        LabelFilter::Or(Box::new(text("level", MatchOp::Equal, "x")), Box::new(text("trace_id", MatchOp::Equal, "t1")));
     check(&[filter(either)], "", "…");
     let ip = LabelFilter::Ip { label: "a".into(), op: MatchOp::Equal, pattern: "10.0.0.0/8".into() };
     check(&[logfmt(false, false), filter(ip.clone())], "a=10.1.2.3:80", "… p:a=10.1.2.3:80");
@@ -284,7 +302,12 @@ fn metric_labels() {
     let row = r#"{"status":200,"path":"/a","took":"1s"}"#;
     check_metric(&[JSON()], Some(&by(&["status"])), row, r#"{status="200"} 1"#);
     check_metric(&[JSON()], Some(&by(&[])), row, "{} 1");
-    check_metric(&[JSON()], Some(&by(&["status", "app", "trace_id"])), row, r#"{app="api", status="200", trace_id="t1"} 1"#);
+    check_metric(
+        &[JSON()],
+        Some(&by(&["status", "app", "trace_id"])),
+        row,
+        r#"{app="api", status="200", trace_id="t1"} 1"#,
+    );
     let without = Grouping { without: true, labels: vec!["path".into(), "app".into()] };
     check_metric(&[JSON()], Some(&without), row, r#"{level="warn", status="200", took="1s", trace_id="t1"} 1"#);
     // A fault after the last needed label is not seen.
@@ -301,10 +324,20 @@ fn unwrapped_values() {
     let by_app = by(&["app"]);
     check_metric(&[logfmt(false, false), unwrap("n", None)], Some(&by_app), row, r#"{app="api"} 2.5"#);
     check_metric(&[logfmt(false, false), unwrap("d", duration)], Some(&by_app), row, r#"{app="api"} 1.5"#);
-    check_metric(&[logfmt(false, false), unwrap("s", Some(UnwrapConversion::Bytes))], Some(&by_app), row, r#"{app="api"} 2048"#);
+    check_metric(
+        &[logfmt(false, false), unwrap("s", Some(UnwrapConversion::Bytes))],
+        Some(&by_app),
+        row,
+        r#"{app="api"} 2048"#,
+    );
     check_metric(&[logfmt(false, false), unwrap("gone", None)], Some(&by_app), row, "dropped");
     check_metric(&[logfmt(false, true), unwrap("empty", None)], Some(&by_app), row, "dropped");
-    check_metric(&[logfmt(false, false), unwrap("n", None)], None, "n=1 m=2", r#"{app="api", level="warn", m="2", trace_id="t1"} 1"#);
+    check_metric(
+        &[logfmt(false, false), unwrap("n", None)],
+        None,
+        "n=1 m=2",
+        r#"{app="api", level="warn", m="2", trace_id="t1"} 1"#,
+    );
     check_metric(&[logfmt(false, false), unwrap("x", None), is("__error__", "")], Some(&by_app), row, "dropped");
     let faulty = r#"{__error__="SampleExtractionErr", __error_details__="strconv.ParseFloat: parsing \"no\": invalid syntax", app="api", level="warn", trace_id="t1", x="no"} 0"#;
     check_metric(&[logfmt(false, false), unwrap("x", None)], Some(&by_app), row, faulty);

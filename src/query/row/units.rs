@@ -197,7 +197,8 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, UnitError> {
 }
 
 fn size_factor(unit: &[u8]) -> Option<f64> {
-    let power = |letter: u8| b"kmgtpe".iter().position(|known| *known == letter.to_ascii_lowercase()).map(|at| at as i32 + 1);
+    let power =
+        |letter: u8| b"kmgtpe".iter().position(|known| *known == letter.to_ascii_lowercase()).map(|at| at as i32 + 1);
     match unit {
         [] | [b'b' | b'B'] => Some(1.0),
         [letter] | [letter, b'b' | b'B'] => power(*letter).map(|power| 1000f64.powi(power)),

@@ -9,7 +9,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use crate::types::labels::Labels;
@@ -71,7 +72,9 @@ impl ScalarUDFImpl for LabelFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let [labels, ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = args.args.as_slice() else {
-            return Err(DataFusionError::Plan("label(labels, name) takes the labels column and a constant name".to_owned()));
+            return Err(DataFusionError::Plan(
+                "label(labels, name) takes the labels column and a constant name".to_owned(),
+            ));
         };
         let labels = labels.to_array(args.number_rows)?;
         let labels = labels.as_dictionary::<UInt32Type>();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::datasource::TableType;
@@ -67,11 +67,8 @@ impl TableProvider for LogsView {
         let columns = projection.cloned().unwrap_or_else(|| (0..LOGS_VIEW_SCHEMA.fields().len()).collect());
         let reads = |name: &str| columns.iter().any(|at| LOGS_VIEW_SCHEMA.field(*at).name() == name);
         let wanted = RowProjection { level: reads(LEVEL), line: reads(LINE), metadata: reads(METADATA) };
-        let scan = self
-            .planner
-            .rows(&log, range, wanted)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let scan =
+            self.planner.rows(&log, range, wanted).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Arc::new(LogsViewExec::new(scan, columns, self.planner.streams())?))
     }
 }

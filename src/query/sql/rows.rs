@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, DictionaryArray, RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray,
+    UInt32Array,
+};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt32Type};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -43,7 +46,11 @@ pub(super) struct LogsViewExec {
 }
 
 impl LogsViewExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, columns: Vec<usize>, streams: Arc<TenantStreams>) -> DfResult<Self> {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        columns: Vec<usize>,
+        streams: Arc<TenantStreams>,
+    ) -> DfResult<Self> {
         let schema = Arc::new(LOGS_VIEW_SCHEMA.project(&columns)?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -98,7 +105,12 @@ impl ExecutionPlan for LogsViewExec {
     }
 }
 
-fn to_view(rows: &RecordBatch, columns: &[usize], streams: &TenantStreams, schema: &SchemaRef) -> DfResult<RecordBatch> {
+fn to_view(
+    rows: &RecordBatch,
+    columns: &[usize],
+    streams: &TenantStreams,
+    schema: &SchemaRef,
+) -> DfResult<RecordBatch> {
     let of_view = columns.iter().map(|at| {
         let name = LOGS_VIEW_SCHEMA.field(*at).name().as_str();
         match name {

@@ -69,7 +69,9 @@ fn to_batch(summaries: &[StreamSummary]) -> DfResult<RecordBatch> {
     let seen = |of: fn(&StreamSummary) -> i64| -> ArrayRef {
         Arc::new(TimestampNanosecondArray::from_iter_values(summaries.iter().map(of)).with_timezone("UTC"))
     };
-    let count = |of: fn(&StreamSummary) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(summaries.iter().map(of))) };
+    let count = |of: fn(&StreamSummary) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(summaries.iter().map(of)))
+    };
     Ok(RecordBatch::try_new(
         STREAMS_VIEW_SCHEMA.clone(),
         vec![

@@ -34,7 +34,11 @@ pub(super) fn is_json(content_type: Option<&str>) -> Result<bool, PushError> {
 }
 
 /// Undoes the Content-Encoding. `snappy` is a label only: the protobuf decoder undoes it.
-pub(super) fn inflate<'a>(body: &'a [u8], encoding: Option<&str>, limits: &BodyLimits) -> Result<Cow<'a, [u8]>, PushError> {
+pub(super) fn inflate<'a>(
+    body: &'a [u8],
+    encoding: Option<&str>,
+    limits: &BodyLimits,
+) -> Result<Cow<'a, [u8]>, PushError> {
     if body.len() > limits.compressed_bytes_max {
         return Err(too_large("message size too large", body.len(), limits.compressed_bytes_max));
     }

@@ -227,7 +227,8 @@ impl<'a> JsonReader<'a> {
             Some(b'[') => self.array(|reader| reader.skip_value(depth + 1)),
             Some(_) => {
                 let rest = &self.text.as_bytes()[self.at..];
-                let end = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
+                let end =
+                    rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
                 let word = &self.text[self.at..self.at + end.unwrap_or(rest.len())];
                 if !is_scalar(word) {
                     return self.fail("a value");

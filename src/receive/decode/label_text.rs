@@ -217,7 +217,10 @@ mod tests {
         check("{}", "{}");
         check(r#"{ a = `x\n` }"#, r#"{a="x\\n"}"#);
         check(r#"{a="\u00e9\x41\n"}"#, r#"{a="éA\n"}"#);
-        check("{a=b}", r#"couldn't parse labels: 1:4: parse error: unexpected identifier "b" in label set, expected string"#);
+        check(
+            "{a=b}",
+            r#"couldn't parse labels: 1:4: parse error: unexpected identifier "b" in label set, expected string"#,
+        );
         check(r#"{a-b="c"}"#, "couldn't parse labels: 1:3: parse error: unexpected character inside braces: '-'");
         check(r#"{1a="c"}"#, "couldn't parse labels: 1:2: parse error: unexpected character inside braces: '1'");
         check("{a=\"b", "couldn't parse labels: 1:4: parse error: unterminated quoted string");

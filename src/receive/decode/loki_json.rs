@@ -87,7 +87,11 @@ fn malformed(text: &str, error: &JsonError) -> PushError {
     PushError::bad(format!("loghttp.PushRequest: expect {expected}, error found in byte {at} of ...|{around}|..."))
 }
 
-fn stream<'a>(reader: &mut JsonReader<'a>, admission: &mut Admission<'_>, scratch: &mut Scratch) -> Result<(), Trouble> {
+fn stream<'a>(
+    reader: &mut JsonReader<'a>,
+    admission: &mut Admission<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), Trouble> {
     let mut labels: Option<Labels> = None;
     let mut values_first: Option<&'a str> = None;
     let mut trouble = None;

@@ -95,8 +95,7 @@ fn fields<'a>(
             WireType::LengthDelimited => {
                 let length = decode_varint(&mut body).map_err(|e| malformed(&e))?;
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                let (value, rest) =
-                    body.split_at_checked(length).ok_or_else(|| PushError::bad("unexpected EOF"))?;
+                let (value, rest) = body.split_at_checked(length).ok_or_else(|| PushError::bad("unexpected EOF"))?;
                 body = rest;
                 each(tag, Value::Bytes(value))?;
             }

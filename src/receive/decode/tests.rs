@@ -7,7 +7,8 @@ use super::*;
 const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
 
 fn push(content_type: &str, body: Vec<u8>) -> PushOutcome {
-    let request = PushRequest { content_type: Some(content_type), content_encoding: None, body: body.into(), legacy: false };
+    let request =
+        PushRequest { content_type: Some(content_type), content_encoding: None, body: body.into(), legacy: false };
     decode_push(&request, &Limits::default(), &BodyLimits::default(), NOW)
 }
 
@@ -22,7 +23,13 @@ fn rows(outcome: &PushOutcome) -> Vec<String> {
         .map(|row| {
             let pairs = metadata.value(row);
             let pairs: Vec<String> = (0..pairs.len())
-                .map(|at| format!("{}={}", pairs.column(0).as_string::<i32>().value(at), pairs.column(1).as_string::<i32>().value(at)))
+                .map(|at| {
+                    format!(
+                        "{}={}",
+                        pairs.column(0).as_string::<i32>().value(at),
+                        pairs.column(1).as_string::<i32>().value(at)
+                    )
+                })
                 .collect();
             let ts = batch.column(0).as_primitive::<Int64Type>().value(row) - NOW.0;
             let level = batch.column(2).as_string_view().value(row);
@@ -51,13 +58,26 @@ fn json_rows_arrive_with_service_level_and_metadata() {
 
 #[test]
 fn malformed_bodies_keep_nothing() {
-    for body in ["", "{", "[]", r#"{"streams":5}"#, r#"{"streams":[{"stream":{"a":"b"},"values":[[5,"l"]]}]}"#, r#"{"streams":[{"stream":{"a":"b"},"values":[["5",5]]}]}"#, r#"{"streams":[{"stream":{"a":"b"},"values":[["5","l","x"]]}]}"#, r#"{"streams":[{"stream":{"a":"b"},"values":[["5","l",{"n":1}]]}]}"#] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        r#"{"streams":5}"#,
+        r#"{"streams":[{"stream":{"a":"b"},"values":[[5,"l"]]}]}"#,
+        r#"{"streams":[{"stream":{"a":"b"},"values":[["5",5]]}]}"#,
+        r#"{"streams":[{"stream":{"a":"b"},"values":[["5","l","x"]]}]}"#,
+        r#"{"streams":[{"stream":{"a":"b"},"values":[["5","l",{"n":1}]]}]}"#,
+    ] {
         let outcome = push("application/json", body.as_bytes().to_vec());
         assert_eq!(outcome.answer.map_err(|error| error.status), Err(400), "{body}");
         assert!(outcome.batch.is_none(), "{body}");
     }
     for body in [r#"{"streams":[]}"#, "{}", r#"{"streams":null}"#] {
-        assert_eq!(push("application/json", body.as_bytes().to_vec()).answer.map_err(|error| error.status), Err(422), "{body}");
+        assert_eq!(
+            push("application/json", body.as_bytes().to_vec()).answer.map_err(|error| error.status),
+            Err(422),
+            "{body}"
+        );
     }
 }
 
