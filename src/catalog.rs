@@ -7,9 +7,13 @@
 //! Invariant: every acknowledged row is in the head, in one sealed head, or in one file.
 //! The lock is held for moments, never across an await.
 
+mod changes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use parking_lot::Mutex;
 
 use crate::files::DataFile;
@@ -17,6 +21,9 @@ use crate::head::{Head, HeadPart, HeadStats, RowHash, SealedHead};
 use crate::streams::Streams;
 use crate::types::ids::{Lsn, TenantId};
 use crate::types::time::{TimeRange, UnixNanos};
+
+pub use changes::ChangeSeq;
+use changes::Changes;
 
 /// The one place that says where rows are.
 #[derive(Debug)]
@@ -32,6 +39,7 @@ struct Inner {
     flushing: Vec<Arc<SealedHead>>,
     files: HashMap<TenantId, BTreeMap<i32, Vec<Arc<DataFile>>>>,
     totals: FileTotals,
+    changes: Changes,
 }
 
 /// Sums over all live files.
@@ -68,6 +76,7 @@ impl Catalog {
             flushing: Vec::new(),
             files: HashMap::new(),
             totals: FileTotals::default(),
+            changes: Changes::default(),
         };
         inner.add_files(files);
         Catalog { streams, inner: Mutex::new(inner) }
@@ -82,6 +91,7 @@ impl Catalog {
         let mut inner = self.inner.lock();
         let mut kept = 0;
         for (lsn, arrival) in arrivals {
+            inner.changes.rows_came(&arrival.tenant, arrival.rows.column(0).as_primitive::<Int64Type>().values());
             kept += inner.head.append(lsn, &arrival.tenant, arrival.rows, &arrival.hashes, now);
         }
         kept
@@ -126,6 +136,21 @@ impl Catalog {
             }
         }
         Snapshot { parts, files }
+    }
+
+    /// The latest change there is; take it before the snapshot of the answer it is kept with.
+    pub fn change_seq(&self) -> ChangeSeq {
+        self.inner.lock().changes.now()
+    }
+
+    /// Whether rows of `tenant` with times in `range` came or went after `seq`.
+    pub fn changed_since(&self, tenant: &TenantId, range: TimeRange, seq: ChangeSeq) -> bool {
+        self.inner.lock().changes.changed_since(tenant, range, seq)
+    }
+
+    /// Tells those who kept answers that rows in `range` may be gone or different.
+    pub fn range_changed(&self, tenant: &TenantId, range: TimeRange) {
+        self.inner.lock().changes.range_changed(tenant, range);
     }
 
     pub fn head_stats(&self) -> HeadStats {

@@ -37,6 +37,7 @@ pub struct Config {
     pub distributor: DistributorConfig,
     pub querier: QuerierConfig,
     pub frontend: FrontendConfig,
+    pub query_range: QueryRangeConfig,
     pub limits_config: Limits,
     pub common: CommonConfig,
     pub storage_config: StorageConfig,
@@ -82,6 +83,35 @@ pub struct QuerierConfig {
 pub struct FrontendConfig {
     /// Queries that may wait for their turn; more are refused with 429.
     pub max_outstanding_per_tenant: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueryRangeConfig {
+    /// Whether finished parts of range queries are kept.
+    pub cache_results: bool,
+    pub results_cache: ResultsCacheConfig,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResultsCacheConfig {
+    pub cache: CacheConfig,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheConfig {
+    pub embedded_cache: EmbeddedCacheConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbeddedCacheConfig {
+    pub enabled: bool,
+    /// Memory, in units of 2^20 bytes.
+    pub max_size_mb: u64,
+    pub ttl: GoDuration,
 }
 
 /// Loki's hint where data may lie.
@@ -200,6 +230,18 @@ impl Default for QuerierConfig {
 impl Default for FrontendConfig {
     fn default() -> Self {
         FrontendConfig { max_outstanding_per_tenant: 2048 }
+    }
+}
+
+impl Default for QueryRangeConfig {
+    fn default() -> Self {
+        QueryRangeConfig { cache_results: true, results_cache: ResultsCacheConfig::default() }
+    }
+}
+
+impl Default for EmbeddedCacheConfig {
+    fn default() -> Self {
+        EmbeddedCacheConfig { enabled: true, max_size_mb: 100, ttl: GoDuration::from_secs(3600) }
     }
 }
 

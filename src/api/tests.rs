@@ -58,8 +58,14 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let store = Arc::new(object_store::memory::InMemory::new());
     let indexes = FileIndexes::new(store, object_store::path::Path::default(), streams.clone(), 1 << 20);
     let catalog = Arc::new(Catalog::new(streams, Vec::new(), Lsn(0)));
-    let limits =
-        EngineLimits { memory_bytes_max: 64 << 20, threads: 1, timeout: Duration::from_secs(5), series_max: 10 };
+    let limits = EngineLimits {
+        memory_bytes_max: 64 << 20,
+        threads: 1,
+        timeout: Duration::from_secs(5),
+        series_max: 10,
+        results_bytes_max: 1 << 20,
+        results_time_to_live: Duration::from_secs(60),
+    };
     let threads = tokio::runtime::Handle::current();
     let engine = Engine::new(catalog, indexes, limits, clock.clone(), threads).expect("an engine");
     let sink = Arc::new(Sink::default());

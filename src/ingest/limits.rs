@@ -42,6 +42,10 @@ pub struct Limits {
     /// 0 means no limit.
     pub max_query_lookback: GoDuration,
     pub query_timeout: GoDuration,
+    /// Width of the parts that range queries are cut into and kept by; 0 means whole and not kept.
+    pub split_queries_by_interval: GoDuration,
+    /// Answers closer to now than this are not kept.
+    pub max_cache_freshness_per_query: GoDuration,
     pub volume_enabled: bool,
 }
 
@@ -71,6 +75,8 @@ impl Default for Limits {
             max_query_length: GoDuration::from_secs(721 * 3600),
             max_query_lookback: GoDuration(0),
             query_timeout: GoDuration::from_secs(60),
+            split_queries_by_interval: GoDuration::from_secs(3600),
+            max_cache_freshness_per_query: GoDuration::from_secs(600),
             volume_enabled: true,
         }
     }
@@ -110,7 +116,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "ingestion_partitions_tenant_shard_size",
     "ingestion_rate_strategy",
     "log_level_from_json_max_depth",
-    "max_cache_freshness_per_query",
     "max_chunks_per_query",
     "max_concurrent_tail_requests",
     "max_global_streams_per_user",
@@ -163,7 +168,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "split_ingester_queries_by_interval",
     "split_instant_metric_queries_by_interval",
     "split_metadata_queries_by_interval",
-    "split_queries_by_interval",
     "split_recent_metadata_queries_by_interval",
     "tsdb_max_bytes_per_shard",
     "tsdb_max_query_parallelism",

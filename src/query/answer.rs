@@ -16,8 +16,17 @@ pub struct QueryRequest {
     pub direction: Direction,
     /// Labels of an entry are told apart by where they come from, and streams are keyed by stream labels alone.
     pub categorize: bool,
-    /// Skips the results cache.
-    pub no_cache: bool,
+    /// How the answer may be cut and kept; `None` computes it whole.
+    pub splitting: Option<Splitting>,
+}
+
+/// How a range query is cut at aligned times, and which parts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Splitting {
+    /// Width of a part; positive.
+    pub interval_ns: i64,
+    /// Parts that reach closer to now than this are not kept: rows still come there.
+    pub freshness_ns: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
+use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalog::Catalog;
@@ -20,11 +21,14 @@ use crate::logql;
 use crate::logql::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation};
 use crate::query::answer::{Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
 use crate::query::index::{self, IndexStats};
-use crate::query::matrix::{self, Evaluated, Matrix, Steps};
+use crate::query::matrix::{self, Evaluated, Matrix, Series, Steps};
 use crate::query::operators::range::series_of;
-use crate::query::plan::{Planner, leaves};
+use crate::query::panes::Windows;
+use crate::query::plan::{Leaf, Planner, leaves};
+use crate::query::results::logs::LogQuestion;
+use crate::query::results::{self, Categorized, ResultsCache, ResultsCacheStats, Through};
 use crate::query::scan::ScanCounters;
-use crate::query::{QueryError, newest, sql};
+use crate::query::{Direction, QueryError, newest, sql};
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::time::{Clock, TimeRange, UnixNanos};
@@ -43,6 +47,9 @@ pub struct EngineLimits {
     pub timeout: Duration,
     /// Series of an answer.
     pub series_max: usize,
+    /// Finished parts of answers kept, bytes, and how long.
+    pub results_bytes_max: u64,
+    pub results_time_to_live: Duration,
 }
 
 /// Answers questions about one store. Cheap to clone.
@@ -59,6 +66,7 @@ struct Parts {
     /// Queries compute here, so that they never hold up a push.
     threads: tokio::runtime::Handle,
     environment: Arc<RuntimeEnv>,
+    results: ResultsCache,
 }
 
 impl Engine {
@@ -76,7 +84,8 @@ impl Engine {
         let consumers_shown = std::num::NonZeroUsize::new(3).expect("3 is not 0");
         let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes_max), consumers_shown);
         let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
-        Ok(Engine { parts: Arc::new(Parts { catalog, indexes, limits, clock, threads, environment }) })
+        let results = ResultsCache::new(limits.results_bytes_max, limits.results_time_to_live);
+        Ok(Engine { parts: Arc::new(Parts { catalog, indexes, limits, clock, threads, environment, results }) })
     }
 
     /// Runs LogQL. Dropping the future stops the work.
@@ -172,6 +181,11 @@ impl Engine {
         index::stats(&self.parts.catalog, &self.parts.indexes, tenant, range, matchers).await
     }
 
+    /// How the cache of results is doing.
+    pub fn results_stats(&self) -> ResultsCacheStats {
+        self.parts.results.stats()
+    }
+
     /// Runs one read-only SQL statement over this tenant's views `logs` and `streams`.
     pub async fn sql(&self, tenant: &TenantId, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
         let context = sql::context(self.planner(tenant), self.parts.environment.clone())?;
@@ -223,25 +237,45 @@ impl Engine {
         log: &LogExpr,
         request: &QueryRequest,
     ) -> Result<QueryAnswer, QueryError> {
-        let mut range = log_range(request)?;
+        let range = log_range(request)?;
         let interval_ns = match request.kind {
             QueryKind::Range { interval_ns, .. } => interval_ns,
             QueryKind::Instant { .. } => 0,
         };
-        if log.stages.is_empty() && interval_ns == 0 {
-            range =
-                newest::narrow(planner, log, range, request.limit, request.direction, &self.parts.environment).await?;
+        let mut entries;
+        if interval_ns > 0 {
+            entries = self.entries(planner, log, range, INTERVAL_ENTRIES_MAX, request.direction).await?;
+            thin_out(&mut entries, interval_ns, request.limit);
+        } else if let Some(through) = self.through(request) {
+            let text = logql::print(&Expr::Log(log.clone())).into();
+            let question = LogQuestion { text, range, limit: request.limit, direction: request.direction };
+            let compute =
+                |part: TimeRange, limit: usize| self.entries(planner, log, part, limit, request.direction).boxed();
+            entries = results::logs::entries(&through, &question, compute).await?;
+        } else {
+            entries = self.entries(planner, log, range, request.limit, request.direction).await?;
         }
-        let limit = if interval_ns > 0 { INTERVAL_ENTRIES_MAX } else { request.limit };
-        let plan = planner.log_query(log, range, limit, request.direction).await?;
+        Ok(QueryAnswer::Streams(group(entries, request.categorize)))
+    }
+
+    /// The first `limit` entries of a range, in the direction asked for.
+    async fn entries(
+        &self,
+        planner: &Planner,
+        log: &LogExpr,
+        mut range: TimeRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Categorized>, QueryError> {
+        if log.stages.is_empty() && limit < INTERVAL_ENTRIES_MAX {
+            range = newest::narrow(planner, log, range, limit, direction, &self.parts.environment).await?;
+        }
+        let plan = planner.log_query(log, range, limit, direction).await?;
         let mut entries = Vec::new();
         for batch in self.execute(plan).await? {
             read_entries(&batch, &mut entries)?;
         }
-        if interval_ns > 0 {
-            thin_out(&mut entries, interval_ns, request.limit);
-        }
-        Ok(QueryAnswer::Streams(group(entries, request.categorize)))
+        Ok(entries)
     }
 
     async fn metric_query(
@@ -251,13 +285,17 @@ impl Engine {
         request: &QueryRequest,
     ) -> Result<QueryAnswer, QueryError> {
         let steps = steps_of(&request.kind)?;
+        let through = self.through(request);
         let mut matrices: HashMap<usize, Matrix> = HashMap::new();
         for leaf in leaves(metric) {
-            let plan = planner.range_query(&leaf, &steps).await?;
-            let mut series = Vec::new();
-            for batch in self.execute(plan).await? {
-                series.extend(series_of(&batch).map_err(QueryError::Internal)?);
-            }
+            let compute = |steps: Steps| self.leaf_series(planner, &leaf, steps).boxed();
+            let series = match &through {
+                Some(through) => {
+                    let windows = Windows { steps, range_ns: leaf.range.range_ns, offset_ns: leaf.range.offset_ns };
+                    results::metric::series(through, leaf.text().into(), &windows, compute).await?
+                }
+                None => compute(steps).await?,
+            };
             matrices.insert(address(leaf.range), Matrix { steps, series });
         }
         let evaluated = matrix::evaluate(
@@ -266,6 +304,28 @@ impl Engine {
             &steps,
         )?;
         self.answer(evaluated, metric, steps, request)
+    }
+
+    /// The series of one range aggregation at these steps.
+    async fn leaf_series(&self, planner: &Planner, leaf: &Leaf<'_>, steps: Steps) -> Result<Vec<Series>, QueryError> {
+        let plan = planner.range_query(leaf, &steps).await?;
+        let mut series = Vec::new();
+        for batch in self.execute(plan).await? {
+            series.extend(series_of(&batch).map_err(QueryError::Internal)?);
+        }
+        Ok(series)
+    }
+
+    /// How a request uses the results cache, if it may.
+    fn through(&self, request: &QueryRequest) -> Option<Through> {
+        let splitting = request.splitting.filter(|splitting| splitting.interval_ns > 0)?;
+        matches!(request.kind, QueryKind::Range { .. }).then(|| Through {
+            cache: self.parts.results.clone(),
+            catalog: self.parts.catalog.clone(),
+            tenant: request.tenant.clone(),
+            interval_ns: splitting.interval_ns,
+            keep_before: self.parts.clock.now().saturating_sub(splitting.freshness_ns),
+        })
     }
 
     fn answer(
@@ -337,12 +397,6 @@ fn stats_of(counters: &ScanCounters) -> QueryStats {
         row_groups_skipped: counters.row_groups_skipped.load(Ordering::Relaxed),
         ..QueryStats::default()
     }
-}
-
-/// An entry with its labels apart.
-struct Categorized {
-    stream: Labels,
-    entry: Entry,
 }
 
 fn read_entries(batch: &RecordBatch, entries: &mut Vec<Categorized>) -> Result<(), QueryError> {

@@ -20,10 +20,12 @@ mod newest;
 pub mod operators;
 pub mod panes;
 pub mod plan;
+pub mod results;
 pub mod row;
 pub mod scan;
 pub mod sql;
 
-pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
+pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting, StreamEntries};
 pub use engine::{Engine, EngineLimits};
 pub use error::QueryError;
+pub use results::{ResultsCache, ResultsCacheStats};

@@ -36,6 +36,8 @@ pub(super) async fn narrow(
         partitions.spawn(async move {
             let mut best: BinaryHeap<i64> = BinaryHeap::with_capacity(limit + 1);
             while let Some(batch) = batches.next().await {
+                // A batch is work for milliseconds: a query that nobody waits for any more ends here.
+                tokio::task::yield_now().await;
                 for ts in batch?.column(0).as_primitive::<Int64Type>().values() {
                     let key = rank(*ts, direction);
                     if best.len() < limit {

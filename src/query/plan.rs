@@ -28,7 +28,7 @@ use crate::query::{Direction, QueryError};
 use crate::streams::TenantStreams;
 use crate::types::ids::TenantId;
 use crate::types::rows::RowProjection;
-use crate::types::time::{TimeRange, UnixNanos};
+use crate::types::time::TimeRange;
 
 /// What plans are made with, for one query.
 #[derive(Debug, Clone)]
@@ -46,6 +46,19 @@ pub struct Planner {
 pub struct Leaf<'a> {
     pub range: &'a RangeAggregation,
     pub grouping: Option<Grouping>,
+}
+
+impl Leaf<'_> {
+    /// What is computed, normalised: leaves with the same text have the same series.
+    pub fn text(&self) -> String {
+        let range = print(&Expr::Metric(MetricExpr::Range(self.range.clone())));
+        match &self.grouping {
+            Some(grouping) => {
+                format!("{range} {} {:?}", if grouping.without { "without" } else { "by" }, grouping.labels)
+            }
+            None => range,
+        }
+    }
 }
 
 /// The range aggregations of a metric query, left to right.
@@ -140,7 +153,7 @@ impl Planner {
         let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
         let projection =
             RowProjection { level: !by_stream_alone, line: bytes || !range.log.stages.is_empty(), metadata: true };
-        let scan = self.scan(&range.log, scanned_range(&windows), projection, None, None).await?;
+        let scan = self.scan(&range.log, windows.scanned_range(), projection, None, None).await?;
         let absent_labels = absent.then(|| absent_labels(&range.log.matchers));
         let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };
         Ok(Arc::new(RangeExec::new(scan, program, spec)))
@@ -178,13 +191,4 @@ impl Planner {
 
 fn never_reads_level(grouping: &Grouping) -> bool {
     !grouping.without && !grouping.labels.iter().any(|label| label == DETECTED_LEVEL)
-}
-
-/// Every time that is in some window: windows are open at the start and closed at the end.
-fn scanned_range(windows: &Windows) -> TimeRange {
-    let steps = windows.steps;
-    let last_step = steps.start_ns.saturating_add(steps.step_ns.saturating_mul(steps.count.saturating_sub(1) as i64));
-    let start = steps.start_ns.saturating_sub(windows.offset_ns).saturating_sub(windows.range_ns).saturating_add(1);
-    let end = last_step.saturating_sub(windows.offset_ns).saturating_add(1);
-    TimeRange::new(UnixNanos(start), UnixNanos(end))
 }

@@ -97,6 +97,8 @@ fn store_settings(config: &Config) -> StoreSettings {
             threads: config.query_threads(),
             timeout: config.query_timeout().to_std(),
             series_max: config.limits_config.max_query_series,
+            results_bytes_max: config.query_range.results_cache.cache.embedded_cache.max_size_mb << 20,
+            results_time_to_live: config.query_range.results_cache.cache.embedded_cache.ttl.to_std(),
         },
         index_cache_bytes: own.query.index_cache_bytes.0,
     }
@@ -148,7 +150,7 @@ fn report_flushes(metrics: Arc<Metrics>) -> Box<dyn Fn(&FlushReport) + Send + Sy
 
 /// Gauges are read when they are asked for.
 fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
-    let (shard, indexes) = (store.shard.clone(), store.indexes());
+    let (shard, indexes, engine) = (store.shard.clone(), store.indexes(), store.engine.clone());
     metrics.on_gather(move |metrics| {
         let catalog = shard.catalog();
         let head = catalog.head_stats();
@@ -167,6 +169,12 @@ fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
         let (bytes, entries) = indexes.cache_stats();
         metrics.index_cache_bytes.set(bytes as f64);
         metrics.index_cache_entries.set(entries as f64);
+        let results = engine.results_stats();
+        metrics.results_cache_bytes.set(results.bytes as f64);
+        metrics.results_cache_entries.set(results.entries as f64);
+        for (outcome, count) in [("hit", results.hits), ("miss", results.misses), ("stale", results.stale)] {
+            metrics.results_cache_requests.with_label_values(&[outcome]).set(count as f64);
+        }
     });
 }
 

@@ -76,6 +76,10 @@ pub struct Metrics {
     /// Bytes and entries of the cache of file indexes.
     pub index_cache_bytes: Gauge,
     pub index_cache_entries: Gauge,
+    /// Bytes and entries of the cache of results, and what came of asking it, by `outcome`: hit, miss, stale.
+    pub results_cache_bytes: Gauge,
+    pub results_cache_entries: Gauge,
+    pub results_cache_requests: GaugeVec,
 }
 
 impl fmt::Debug for Metrics {
@@ -217,6 +221,12 @@ impl Metrics {
             )),
             index_cache_bytes: make.add(Gauge::new("millrace_index_cache_bytes", "Bytes of cached file indexes.")),
             index_cache_entries: make.add(Gauge::new("millrace_index_cache_entries", "Cached file indexes.")),
+            results_cache_bytes: make.add(Gauge::new("millrace_results_cache_bytes", "Bytes of kept query results.")),
+            results_cache_entries: make.add(Gauge::new("millrace_results_cache_entries", "Kept query results.")),
+            results_cache_requests: make.add(GaugeVec::new(
+                Opts::new("millrace_results_cache_requests", "Look-ups of query results since the start, by outcome."),
+                &["outcome"],
+            )),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

@@ -17,7 +17,7 @@ use crate::api::tenant::Tenant;
 use crate::logql;
 use crate::logql::ast::Expr;
 use crate::query::matrix::Steps;
-use crate::query::{QueryAnswer, QueryKind, QueryRequest, QueryStats};
+use crate::query::{QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting};
 use crate::types::ids::TenantId;
 
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
@@ -48,7 +48,7 @@ pub async fn range(
         limit: range.limit,
         direction: range.direction,
         categorize,
-        no_cache: has_no_cache(&headers),
+        splitting: splitting(&shared, &headers),
     };
     run(&shared, &params, request, asked).await
 }
@@ -74,7 +74,7 @@ pub async fn instant(
         limit: instant.limit,
         direction: instant.direction,
         categorize: has_flag(&headers, CATEGORIZE),
-        no_cache: has_no_cache(&headers),
+        splitting: None,
     };
     run(&shared, &params, request, asked).await
 }
@@ -140,6 +140,16 @@ fn count(shared: &Shared, tenant: &TenantId, stats: &QueryStats) {
     let metrics = &shared.state.metrics;
     metrics.query_bytes.with_label_values(&[tenant.as_str()]).inc_by(stats.bytes_processed);
     metrics.query_lines.inc_by(stats.lines_processed);
+}
+
+/// How the answer may be cut and kept, by the settings and by what the client asks for.
+fn splitting(shared: &Shared, headers: &HeaderMap) -> Option<Splitting> {
+    let config = &shared.state.config;
+    let interval_ns = config.limits_config.split_queries_by_interval.nanos();
+    let freshness_ns = config.limits_config.max_cache_freshness_per_query.nanos();
+    let kept = config.query_range.cache_results && config.query_range.results_cache.cache.embedded_cache.enabled;
+    let wanted = kept && interval_ns > 0 && !has_no_cache(headers);
+    wanted.then_some(Splitting { interval_ns, freshness_ns })
 }
 
 fn has_flag(headers: &HeaderMap, flag: &str) -> bool {

@@ -206,6 +206,8 @@ async fn best_of(
     let mut best: BinaryHeap<Ranked> = BinaryHeap::new();
     let mut rows_before = 0_u64;
     while let Some(batch) = input.next().await {
+        // A batch is work for milliseconds: a query that nobody waits for any more ends here.
+        tokio::task::yield_now().await;
         let batch = batch?;
         let rows = Rows::of(&batch);
         // Best times first, so that what follows is mostly beyond the worst kept.

@@ -197,6 +197,8 @@ async fn aggregate(
     let mut runner = RowRunner::new(program.clone());
     let mut by_stream: Vec<Option<u32>> = Vec::new();
     while let Some(batch) = input.next().await {
+        // A batch is work for milliseconds: a query that nobody waits for any more ends here.
+        tokio::task::yield_now().await;
         let batch = batch?;
         let rows = Rows::of(&batch);
         if spec.by_stream_alone && rows.metadata.is_none_or(|metadata| metadata.is_all_null()) {

@@ -17,6 +17,7 @@ mod state;
 use crate::logql::ast::{MatchOp, Matcher, RangeOp};
 use crate::query::matrix::{Bitmap, Steps};
 use crate::types::labels::Labels;
+use crate::types::time::{TimeRange, UnixNanos};
 
 use quantile::quantiles;
 use slide::slide;
@@ -34,6 +35,13 @@ impl Windows {
     /// End of window `step`, inside it.
     pub fn end(&self, step: usize) -> i64 {
         self.steps.at(step).saturating_sub(self.offset_ns)
+    }
+
+    /// Every time that is in some window.
+    pub fn scanned_range(&self) -> TimeRange {
+        let last = self.end(self.steps.count.saturating_sub(1));
+        let start = self.end(0).saturating_sub(self.range_ns).saturating_add(1);
+        TimeRange::new(UnixNanos(start), UnixNanos(last.saturating_add(1)))
     }
 
     /// First and last step whose window holds `ts_ns`.
