@@ -90,6 +90,8 @@ pub struct FrontendConfig {
 pub struct QueryRangeConfig {
     /// Whether finished parts of range queries are kept.
     pub cache_results: bool,
+    /// Loki 2.9's place of `limits_config.split_queries_by_interval`, which it overrides.
+    pub split_queries_by_interval: Option<GoDuration>,
     pub results_cache: ResultsCacheConfig,
 }
 
@@ -235,7 +237,11 @@ impl Default for FrontendConfig {
 
 impl Default for QueryRangeConfig {
     fn default() -> Self {
-        QueryRangeConfig { cache_results: true, results_cache: ResultsCacheConfig::default() }
+        QueryRangeConfig {
+            cache_results: true,
+            split_queries_by_interval: None,
+            results_cache: ResultsCacheConfig::default(),
+        }
     }
 }
 
@@ -303,6 +309,11 @@ impl Config {
             Some(by_querier) if by_querier.0 < by_limits.0 => *by_querier,
             _ => by_limits,
         }
+    }
+
+    /// Width of the parts that range queries are cut into; 0 means not at all.
+    pub fn split_interval(&self) -> GoDuration {
+        self.query_range.split_queries_by_interval.unwrap_or(self.limits_config.split_queries_by_interval)
     }
 
     /// Threads that compute queries.

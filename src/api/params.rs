@@ -19,7 +19,7 @@ use crate::types::time::{NANOS_PER_MILLI, NANOS_PER_SECOND, UnixNanos};
 const FORM_BYTES_MAX: usize = 10 << 20;
 /// Points of a range query: 60 s resolution for a week.
 const POINTS_MAX: i64 = 11_000;
-const LIMIT_DEFAULT: i64 = 100;
+const LIMIT_DEFAULT: usize = 100;
 const SINCE_DEFAULT_NS: i64 = 3_600 * NANOS_PER_SECOND;
 
 /// Names and values in the order of Go's `Request.Form`: body first, then URL.
@@ -152,15 +152,20 @@ fn zero_step() -> ApiError {
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
-    let limit = match params.get("limit") {
-        "" => LIMIT_DEFAULT,
+    positive_u32(params, "limit", LIMIT_DEFAULT)
+}
+
+/// A limit: positive, of 32 bits.
+pub fn positive_u32(params: &Params, name: &str, default: usize) -> Result<usize, ApiError> {
+    let limit = match params.get(name) {
+        "" => return Ok(default),
         text => go_parse_int(text, "Atoi").map_err(ApiError::bad_input)?,
     };
     if limit <= 0 {
         return Err(ApiError::bad_input("limit must be a positive value"));
     }
     let in_range = u32::try_from(limit)
-        .map_err(|_| ApiError::bad_input(format!("limit value {limit} is out of range [0, {}]", u32::MAX)))?;
+        .map_err(|_| ApiError::bad_input(format!("{name} value {limit} is out of range [0, {}]", u32::MAX)))?;
     Ok(in_range as usize)
 }
 

@@ -8,7 +8,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use crate::api::loki::{format_query, labels, push, query, series, status};
+use crate::api::loki::{detected, format_query, labels, push, query, series, status};
 use crate::api::{AppState, Shared, admin, middleware, sql, tenant};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
@@ -28,6 +28,12 @@ pub fn router(state: AppState) -> Router {
         .route("/loki/api/v1/label/{name}/values", get(labels::values).post(labels::values))
         .route("/loki/api/v1/series", get(series::series).post(series::series))
         .route("/loki/api/v1/index/stats", get(series::index_stats).post(series::index_stats))
+        .route("/loki/api/v1/detected_fields", get(detected::detected_fields).post(detected::detected_fields))
+        .route(
+            "/loki/api/v1/detected_field/{name}/values",
+            get(detected::detected_values).post(detected::detected_values),
+        )
+        .route("/loki/api/v1/detected_labels", get(detected::detected_labels).post(detected::detected_labels))
         .route("/api/v1/sql", get(sql::sql).post(sql::sql))
         .layer(from_fn_with_state(shared.clone(), tenant::identify));
     let of_anyone = Router::new()

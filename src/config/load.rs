@@ -90,10 +90,10 @@ fn check(config: &Config) -> Vec<String> {
     demand(["logfmt", "json"].contains(&config.server.log_format.as_str()), "server.log_format: logfmt or json");
     demand(config.querier.max_concurrent > 0, "querier.max_concurrent: at least 1");
     demand(config.distributor.max_recv_msg_size.0 > 0, "distributor.max_recv_msg_size: more than 0");
-    demand(config.millrace.flush.max_bytes.0 >= 1 << 20, "millrace.flush.max_bytes: at least 1MB");
+    demand(config.millrace.flush.max_bytes.0 >= 1 << 16, "millrace.flush.max_bytes: at least 64KB");
     demand(config.millrace.flush.max_age.0 > 0, "millrace.flush.max_age: more than 0");
     demand(config.millrace.wal.fsync_interval.0 > 0, "millrace.wal.fsync_interval: more than 0");
-    demand(config.millrace.wal.segment_bytes.0 >= 1 << 20, "millrace.wal.segment_bytes: at least 1MB");
+    demand(config.millrace.wal.segment_bytes.0 >= 1 << 16, "millrace.wal.segment_bytes: at least 64KB");
     demand(config.millrace.query.memory_bytes_max.0 >= 16 << 20, "millrace.query.memory_bytes_max: at least 16MB");
     demand(
         config.millrace.push.inflight_bytes_max.0 >= config.distributor.max_recv_msg_size.0,

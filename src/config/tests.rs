@@ -55,7 +55,6 @@ fn the_exercises_file_of_loki_2_9_starts() {
         "storage_config.boltdb_shipper",
         "compactor.shared_store",
         "ruler.enable_alertmanager_v2",
-        "query_range.cache_results",
         "schema_config.configs",
         "server.grpc_listen_port",
         "limits_config.retention_period",

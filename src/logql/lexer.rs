@@ -484,7 +484,7 @@ pub(super) fn rounded_bytes(bytes: u64) -> u64 {
 }
 
 /// A size as go-humanize prints it, without the space: `2.0kB`, `83MB`.
-pub(super) fn human_bytes(bytes: u64) -> String {
+pub fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 10 {
         return format!("{bytes}B");

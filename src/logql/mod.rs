@@ -18,6 +18,7 @@ mod printer;
 mod validate;
 
 pub use error::ParseError;
+pub use lexer::human_bytes;
 pub use parser::{parse, parse_matchers};
 pub use pretty::format;
 pub use printer::{print, print_stage};

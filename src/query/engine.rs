@@ -1,6 +1,6 @@
 //! The engine: parses, plans, runs on its own threads, and answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -159,6 +159,22 @@ impl Engine {
         values.sort_unstable();
         values.dedup();
         Ok(values)
+    }
+
+    /// Every label name of the streams with rows in `range`, with its values; both sorted.
+    pub async fn labels_with_values(
+        &self,
+        tenant: &TenantId,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<BTreeMap<String, BTreeSet<String>>, QueryError> {
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for labels in self.streams_in(tenant, range, &[matchers.to_vec()]).await? {
+            for (name, value) in labels.iter() {
+                found.entry(name.to_owned()).or_default().insert(value.to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// Streams that match any of the selectors, sorted; no selector means all.
@@ -434,7 +450,7 @@ fn thin_out(entries: &mut Vec<Categorized>, interval_ns: i64, limit: usize) {
 
 /// Entries by stream, streams sorted, entries in the order they came.
 fn group(entries: Vec<Categorized>, categorize: bool) -> Vec<StreamEntries> {
-    let mut streams: std::collections::BTreeMap<Labels, Vec<Entry>> = std::collections::BTreeMap::new();
+    let mut streams: BTreeMap<Labels, Vec<Entry>> = BTreeMap::new();
     for Categorized { stream, mut entry } in entries {
         let labels = if categorize {
             stream

@@ -13,6 +13,7 @@
 pub mod answer;
 pub mod engine;
 pub mod error;
+pub mod fields;
 pub mod index;
 pub mod matchers;
 pub mod matrix;

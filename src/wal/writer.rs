@@ -55,7 +55,7 @@ enum Command<T> {
     },
     /// Starts a new segment unless the newest is empty, so that the older ones can go.
     Rotate {
-        done: mpsc::Sender<Result<(), WalError>>,
+        done: mpsc::SyncSender<Result<(), WalError>>,
     },
 }
 
@@ -123,6 +123,7 @@ impl<T: Send + 'static> Wal<T> {
             synced_at: Instant::now(),
         };
         writer.open_newest()?;
+        #[expect(clippy::disallowed_methods, reason = "what waits in it is bounded by the permits of `queue`")]
         let (commands, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("wal".to_owned())
@@ -165,7 +166,7 @@ impl<T: Send + 'static> Wal<T> {
 
     /// Removes segments whose records are all at or before `lsn`. Blocks for a moment.
     pub fn truncate_through(&self, lsn: Lsn) -> Result<(), WalError> {
-        let (done, rotated) = mpsc::channel();
+        let (done, rotated) = mpsc::sync_channel(1);
         self.send(Command::Rotate { done })?;
         rotated.recv().map_err(|_| WalError::Closed)??;
         let segments = segment::list(&self.dir)?;

@@ -84,16 +84,16 @@ fn tenants_see_only_their_own() {
     let golden = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
     std::fs::write(&config, golden.replace("auth_enabled: false", "auth_enabled: true")).expect("written");
     let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
-    for (tenant, line) in [("red", "red line"), ("blue", "blue line")] {
+    for (tenant, line) in [("crimson", "crimson line"), ("azure", "azure line")] {
         let body = json!({"streams": [{"stream": {"service": tenant}, "values": [[(NOW_S * 1_000_000_000).to_string(), line]]}]});
         let headers = [("Content-Type", "application/json"), ("X-Scope-OrgID", tenant)];
         assert_eq!(server.post("/loki/api/v1/push", &headers, body.to_string().as_bytes()).status, 204);
     }
     for flushed in [false, true] {
         if flushed {
-            assert_eq!(server.post("/flush", &[("X-Scope-OrgID", "red")], b"").status, 204);
+            assert_eq!(server.post("/flush", &[("X-Scope-OrgID", "crimson")], b"").status, 204);
         }
-        for (tenant, other) in [("red", "blue"), ("blue", "red")] {
+        for (tenant, other) in [("crimson", "azure"), ("azure", "crimson")] {
             let headers = [("X-Scope-OrgID", tenant)];
             let range = [("start", "1768471000"), ("end", "1768472000")];
             let logs = [("query", r#"{service=~".+"}"#), range[0], range[1]];

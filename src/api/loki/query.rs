@@ -145,7 +145,7 @@ fn count(shared: &Shared, tenant: &TenantId, stats: &QueryStats) {
 /// How the answer may be cut and kept, by the settings and by what the client asks for.
 fn splitting(shared: &Shared, headers: &HeaderMap) -> Option<Splitting> {
     let config = &shared.state.config;
-    let interval_ns = config.limits_config.split_queries_by_interval.nanos();
+    let interval_ns = config.split_interval().nanos();
     let freshness_ns = config.limits_config.max_cache_freshness_per_query.nanos();
     let kept = config.query_range.cache_results && config.query_range.results_cache.cache.embedded_cache.enabled;
     let wanted = kept && interval_ns > 0 && !has_no_cache(headers);

@@ -170,14 +170,13 @@ impl Partial {
         if let Some((_, text)) = self.refused {
             return Err(refused(text));
         }
-        let steps = spec.windows.steps.count;
         let mut labels = Vec::new();
         let mut values = ListBuilder::new(Float64Builder::new());
         for (series, numbers, present) in self.state.finish() {
             let of_series = spec.absent_labels.as_ref().unwrap_or_else(|| self.series.labels(series));
             labels.push(of_series.to_json());
-            for step in 0..steps {
-                values.values().append_option(present.get(step).then(|| numbers[step]));
+            for (step, number) in numbers.into_iter().enumerate() {
+                values.values().append_option(present.get(step).then_some(number));
             }
             values.append(true);
         }

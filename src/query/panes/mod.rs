@@ -209,12 +209,12 @@ impl RangeState {
             let Some(counts) = counts else { continue };
             let (mut values, mut present) = (vec![0.0; steps], Bitmap::new(steps));
             let (mut lines, mut sum) = (0, 0);
-            for step in 0..steps {
+            for (step, value) in values.iter_mut().enumerate() {
                 lines += counts.lines[step];
                 sum += counts.sums[step];
                 if lines > 0 {
                     present.set(step);
-                    values[step] = match self.op {
+                    *value = match self.op {
                         RangeOp::CountOverTime => lines as f64,
                         RangeOp::Rate => lines as f64 / range_s,
                         RangeOp::BytesRate => sum as f64 / range_s,

@@ -32,7 +32,8 @@ pub(super) fn step_interval(steps: &Steps, interval_ns: i64) -> i64 {
 
 /// The interval to cut `range` at: a multiple of `interval_ns`.
 pub(super) fn range_interval(range: TimeRange, interval_ns: i64) -> i64 {
-    coarser(interval_ns, range.end.0.saturating_sub(range.start.0) / SPLITS_MAX)
+    let span = (i128::from(range.end.0) - i128::from(range.start.0)) / i128::from(SPLITS_MAX);
+    coarser(interval_ns, i64::try_from(span).unwrap_or(i64::MAX))
 }
 
 fn coarser(interval_ns: i64, at_least_ns: i64) -> i64 {

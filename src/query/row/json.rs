@@ -203,6 +203,16 @@ pub(super) fn push_label_name(out: &mut String, key: &str) {
     push_cleaned(out, key);
 }
 
+/// The label that the value at these keys of a JSON line becomes.
+pub(in crate::query) fn label_name_of_path(keys: &[String]) -> String {
+    let mut name = String::new();
+    match keys {
+        [key] => push_label_name(&mut name, key),
+        _ => keys.iter().for_each(|key| push_cleaned_part(&mut name, key, "")),
+    }
+    name
+}
+
 /// Whether [`push_label_name`] would change nothing.
 #[inline]
 pub(super) fn is_clean_name(key: &str) -> bool {
@@ -240,9 +250,7 @@ fn push_cleaned_part_after(out: &mut String, start: usize, key: &str, suffix: &s
     }
     // With a suffix, white space at the key's end is inside the name.
     let key = if suffix.is_empty() { key.trim() } else { key.trim_start() };
-    if out.len() > start {
-        out.push('_');
-    } else if key.starts_with(|c: char| c.is_ascii_digit()) {
+    if out.len() > start || key.starts_with(|c: char| c.is_ascii_digit()) {
         out.push('_');
     }
     push_cleaned(out, key);

@@ -51,8 +51,8 @@ impl LineTest {
         tests.extend(TextTest::contains_any(literals));
         // What always holds is left out beside others, but `!= "a" or ""` is two filters, of which one never holds.
         let text = match TextTest::either(tests) {
-            TextTest::Always if !others.is_empty() && !(negate && always) => None,
             _ if negate && always => Some(TextTest::Always),
+            TextTest::Always if !others.is_empty() => None,
             test => Some(test),
         };
         Ok(LineTest { negate, text, others })

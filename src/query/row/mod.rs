@@ -34,7 +34,7 @@ mod regexp;
 mod run;
 mod simplify;
 mod text_test;
-mod units;
+pub(super) mod units;
 mod unpack;
 mod unwrap;
 
@@ -43,5 +43,6 @@ mod tests;
 
 pub use builder::{Category, StreamBase};
 pub use compile::{CompileError, Output, RowPipeline};
+pub(super) use json::label_name_of_path;
 pub use line_filter::LineTest;
 pub use run::{Row, RowState};

@@ -200,8 +200,7 @@ impl Row<'_> {
     /// Every label with its origin: of the stream, of the metadata, parsed (errors among these). Each name once;
     /// within an origin in the order they were set. The grouping of a metric query is not applied.
     pub fn for_each_label(&self, visit: impl FnMut(Category, &str, &str)) {
-        let mut visit = visit;
-        self.state.labels.for_each(&self.cx, |category, name, value| visit(category, name, value));
+        self.state.labels.for_each(&self.cx, visit);
     }
 
     /// The labels that make the row's series, unsorted: the grouping applied, unless the row has an error, which

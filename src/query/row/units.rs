@@ -9,7 +9,7 @@ use crate::types::labels::push_go_quoted;
 
 /// Why a value is no number, duration or size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnitError {
+pub(in crate::query) enum UnitError {
     FloatSyntax,
     FloatRange,
     DurationSyntax,
@@ -68,7 +68,7 @@ impl UnitError {
 }
 
 /// `strconv.ParseFloat(text, 64)`.
-pub(super) fn parse_float(text: &str) -> Result<f64, UnitError> {
+pub(in crate::query) fn parse_float(text: &str) -> Result<f64, UnitError> {
     let bytes = text.as_bytes();
     let unsigned = bytes.strip_prefix(b"+").or_else(|| bytes.strip_prefix(b"-")).unwrap_or(bytes);
     if let [b'0', b'x' | b'X', digits @ ..] = unsigned {
@@ -87,7 +87,7 @@ pub(super) fn parse_float(text: &str) -> Result<f64, UnitError> {
 }
 
 /// `time.ParseDuration(text)`, in nanoseconds.
-pub(super) fn parse_duration(text: &str) -> Result<i64, UnitError> {
+pub(in crate::query) fn parse_duration(text: &str) -> Result<i64, UnitError> {
     const LIMIT: u64 = 1 << 63;
     let bytes = text.as_bytes();
     let negative = bytes.first() == Some(&b'-');
@@ -179,7 +179,7 @@ pub(super) fn seconds(nanos: i64) -> f64 {
 }
 
 /// `humanize.ParseBytes(text)`.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, UnitError> {
+pub(in crate::query) fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     let end = text.bytes().position(|b| !(b.is_ascii_digit() || b == b'.' || b == b',')).unwrap_or(text.len());
     let number = &text[..end];
     let parsed = if number.contains(',') { parse_float(&number.replace(',', "")) } else { parse_float(number) };

@@ -1,4 +1,4 @@
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, UInt32Type};
 use proptest::prelude::*;
 
