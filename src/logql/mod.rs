@@ -12,13 +12,14 @@ pub mod go_regex;
 pub mod json_path;
 mod lexer;
 pub mod line_pattern;
+mod literals;
 mod parser;
 mod pretty;
 mod printer;
 mod validate;
 
 pub use error::ParseError;
-pub use lexer::human_bytes;
+pub use literals::human_bytes;
 pub use parser::{parse, parse_matchers};
 pub use pretty::format;
 pub use printer::{print, print_stage};

@@ -5,7 +5,7 @@ use super::ast::{
     LabelSelector, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher, MetricExpr, RangeAggregation,
     RangeOp, Stage, UnwrapConversion, VectorAggregation, VectorOp,
 };
-use super::lexer::human_bytes;
+use super::literals::human_bytes;
 use crate::types::labels::push_go_quoted;
 
 /// The whole query on one line.

@@ -124,7 +124,7 @@ fn label_filter() -> impl Strategy<Value = LabelFilter> {
         (name(), compare, any::<u32>()).prop_map(|(label, op, bytes)| LabelFilter::Bytes {
             label,
             op,
-            bytes: lexer::rounded_bytes(u64::from(bytes))
+            bytes: literals::rounded_bytes(u64::from(bytes))
         }),
     ];
     leaf.prop_recursive(3, 8, 2, |inner| {

@@ -5,7 +5,7 @@ use crate::logql::ast::{
     CompareOp, FieldExtraction, FormatSource, LabelFilter, LabelFormat, LabelSelector, LineFilter, LineFilterOp,
     LineMatch, MatchOp, Matcher, Stage, UnwrapConversion,
 };
-use crate::logql::lexer::rounded_bytes;
+use crate::logql::literals::rounded_bytes;
 
 const MATCH_OPS: &[&str] = &["=", "=~", "!~", "!="];
 const UNWRAP_TAKES: &[&str] = &["IDENTIFIER", "BYTES_CONV", "DURATION_CONV", "DURATION_SECONDS_CONV"];

@@ -29,6 +29,7 @@ mod json_scan;
 mod label_filter;
 mod line_filter;
 mod logfmt;
+mod names;
 mod pattern;
 mod regexp;
 mod run;

@@ -129,10 +129,13 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// Refuses a text that would be too long, before it is made.
+    pub(in crate::template) fn limit_text(&self, bytes: usize) -> Result<(), CallError> {
+        if bytes > TEXT_BYTES_MAX { Err(LimitError::Text.into()) } else { Ok(()) }
+    }
+
+    /// Charges for a text that was made.
     pub(in crate::template) fn check_text(&mut self, bytes: usize) -> Result<(), CallError> {
-        if bytes > TEXT_BYTES_MAX {
-            return Err(LimitError::Text.into());
-        }
+        self.limit_text(bytes)?;
         self.charge_bytes(bytes)
     }
 

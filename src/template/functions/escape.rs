@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use super::{Call, CallError, Function, Parameter};
 use crate::template::format::verbs;
-use crate::template::text::Text;
 use crate::template::unicode::{decode, is_print};
-use crate::template::value::Value;
+use crate::template::value::{Operand, Value};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::text("html", &[], |call, out| {
@@ -31,10 +30,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
 /// The arguments as one text: `<no value>` stands for nothing.
 fn joined<'c>(call: &mut Call<'c, '_>) -> Result<Cow<'c, [u8]>, CallError> {
-    if let ([operand], Value::Text(text)) = (call.arguments(), call.value(0)) {
-        let _ = operand;
-        let text: &'c Text<'_> = text;
-        call.charge_bytes(text.as_bytes().len())?;
+    if let [Operand { value: Value::Text(text), .. }] = call.arguments() {
         return Ok(Cow::Borrowed(text.as_bytes()));
     }
     let values: Vec<Value<'_>> = call

@@ -197,7 +197,8 @@ pub(super) fn push_replaced(
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(new);
         rest = &rest[at + old.len()..];
-        call.check_text(out.len() - begin).and_then(|()| call.charge_items(1))?;
+        call.limit_text(out.len() - begin)?;
+        call.charge_items(1)?;
     }
     out.extend_from_slice(rest);
     Ok(())
@@ -213,7 +214,7 @@ pub(super) fn push_repeated(
     let count = usize::try_from(count).map_err(|_| CallError::new("strings: negative Repeat count"))?;
     let length = text.len().checked_mul(count).filter(|length| i64::try_from(*length).is_ok());
     let length = length.ok_or_else(|| CallError::new("strings: Repeat output length overflow"))?;
-    call.check_text(length)?;
+    call.limit_text(length)?;
     if !text.is_empty() {
         out.reserve(length);
         (0..count).for_each(|_| out.extend_from_slice(text));
@@ -230,7 +231,7 @@ fn push_indented(call: &mut Call<'_, '_>, out: &mut Vec<u8>) -> Result<(), CallE
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         if at > 0 {
             out.push(b'\n');
-            call.check_text(out.len() - start + pad)?;
+            call.limit_text(out.len() - start + pad)?;
             out.resize(out.len() + pad, b' ');
         }
         out.extend_from_slice(line);
