@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::load::{Environment, load};
 use crate::config::{Config, Loaded};
@@ -79,8 +79,9 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
     for (at, argument) in arguments.into_iter().enumerate() {
         let text = argument.to_str().unwrap_or("");
         let is_long_with_one_dash = text.len() > 2 && text.starts_with('-') && text.as_bytes()[1].is_ascii_alphabetic();
+        let is_flag_of_all = ["help", "--help", "-h", "--version", "-V", "-version"].contains(&text);
         let names_command =
-            ["serve", "defaults", "help", "--help", "-h", "--version", "-V", "-version"].contains(&text);
+            is_flag_of_all || Cli::command().get_subcommands().any(|command| command.get_name() == text);
         if at == 1 && !names_command {
             out.push("serve".into());
         }
@@ -97,7 +98,7 @@ impl Serve {
     pub fn settings(&self) -> Result<Loaded, CliError> {
         let mut loaded = match &self.config {
             Some(path) => self.read(path.clone())?,
-            None => Loaded { config: Config::default(), unused: Vec::new(), auth_by_default: false },
+            None => Loaded { config: alone(), unused: Vec::new(), auth_by_default: false },
         };
         let config = &mut loaded.config;
         if let Some(data) = &self.data {
@@ -122,6 +123,13 @@ impl Serve {
         let environment: Option<Environment<'_>> = if self.expand_env { Some(&environment) } else { None };
         load(&text, environment).map_err(|source| CliError::Config { path, source })
     }
+}
+
+/// Without a file: for this machine alone, because no one has to say who they are.
+fn alone() -> Config {
+    let mut config = Config::default();
+    config.server.http_listen_address = "127.0.0.1".to_owned();
+    config
 }
 
 #[cfg(test)]

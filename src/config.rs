@@ -302,6 +302,12 @@ impl Config {
         }
     }
 
+    /// Whether only this machine can reach the server.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.server.http_listen_address.trim_matches(['[', ']']);
+        address == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    }
+
     /// When a query ends with 504.
     pub fn query_timeout(&self) -> GoDuration {
         let by_limits = self.limits_config.query_timeout;

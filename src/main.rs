@@ -37,6 +37,12 @@ fn run(serve: &Serve) -> Result<(), AnyError> {
     if loaded.auth_by_default {
         tracing::warn!("auth_enabled is not in the configuration: on, as in Loki; requests must name their tenant");
     }
+    if !loaded.config.auth_enabled && !loaded.config.is_loopback() {
+        tracing::warn!(
+            address = loaded.config.listen_address(),
+            "anyone who reaches this address reads and writes; set auth_enabled: true, or listen on 127.0.0.1 with server.http_listen_address"
+        );
+    }
     if !loaded.unused.is_empty() {
         tracing::warn!(keys = loaded.unused.join(", "), "settings of Loki that do nothing here");
     }

@@ -22,32 +22,53 @@ enum Place {
     HalfAndHalf,
 }
 
+/// How answers are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Whole,
+    /// Cut at every quarter of an hour; each case is asked twice, the second time from what was kept.
+    SplitAndKept,
+}
+
 #[test]
 fn agrees_with_loki_from_the_head() {
-    check_corpus(Place::Head);
+    check_corpus(Place::Head, How::Whole);
 }
 
 #[test]
 fn agrees_with_loki_from_files() {
-    check_corpus(Place::Files);
+    check_corpus(Place::Files, How::Whole);
 }
 
 #[test]
 fn agrees_with_loki_half_and_half() {
-    check_corpus(Place::HalfAndHalf);
+    check_corpus(Place::HalfAndHalf, How::Whole);
 }
 
-fn check_corpus(place: Place) {
+#[test]
+fn agrees_with_loki_split_and_from_the_results_cache() {
+    check_corpus(Place::HalfAndHalf, How::SplitAndKept);
+}
+
+fn check_corpus(place: Place, how: How) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().join("data");
-    let server = Server::start(&data, Some(&repository("tests/golden/config.yaml")), &[]);
+    let config = directory.path().join("config.yaml");
+    let recorded_under = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
+    let interval = if how == How::SplitAndKept { "15m" } else { "0" };
+    let split =
+        recorded_under.replace("split_queries_by_interval: 0", &format!("split_queries_by_interval: {interval}"));
+    std::fs::write(&config, split).expect("written");
+    let server = Server::start(&data, Some(&config), &[]);
     push_dataset(&server, place);
     let mut unexpected = Vec::new();
     let mut asked = 0;
     for case in corpus() {
         asked += 1;
         let id = case["id"].as_str().expect("every case has an id").to_owned();
-        let difference = difference(&case, &ask(&server, &case));
+        let once = difference(&case, &ask(&server, &case));
+        let again = (how == How::SplitAndKept).then(|| difference(&case, &ask(&server, &case))).flatten();
+        let difference = once.or(again.map(|why| format!("the second time: {why}")));
         let expected = EXPECTED_TO_DIFFER.iter().find(|(listed, _)| *listed == id);
         match (difference, expected) {
             (Some(why), None) => unexpected.push(format!("{id}: {} — {why}", query_of(&case))),
@@ -59,6 +80,17 @@ fn check_corpus(place: Place) {
     }
     assert!(asked > 300, "only {asked} cases were read");
     assert!(unexpected.is_empty(), "{place:?}: {} of {asked}:\n{}", unexpected.len(), unexpected.join("\n"));
+    if how == How::SplitAndKept {
+        let hits = metric(&server, "millrace_results_cache_requests{outcome=\"hit\"}");
+        assert!(hits > 1000.0, "only {hits} splits came from the cache");
+    }
+}
+
+/// The value of one series of `/metrics`.
+fn metric(server: &Server, series: &str) -> f64 {
+    let text = server.get("/metrics", &[]).text();
+    let line = text.lines().find_map(|line| line.strip_prefix(series));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {series}"))
 }
 
 fn push_dataset(server: &Server, place: Place) {

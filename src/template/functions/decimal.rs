@@ -12,8 +12,6 @@ use super::big::Big;
 
 /// Digits after the point of a quotient.
 const DIVISION_DIGITS: i32 = 16;
-/// Digits of a magnitude that can still matter; those of floats have some hundreds.
-const EXPONENT_MAX: i32 = 100_000;
 
 /// `±coefficient × 10^exponent`.
 #[derive(Debug, Clone)]
@@ -72,10 +70,9 @@ impl Decimal {
     }
 
     pub(super) fn multiply(&self, other: &Self) -> Result<Self, CallError> {
-        let exponent = self.exponent.saturating_add(other.exponent);
-        if exponent.abs() > EXPONENT_MAX {
-            return Err(CallError::new(format!("exponent {exponent} overflows")));
-        }
+        let exponent = i64::from(self.exponent) + i64::from(other.exponent);
+        let exponent = i32::try_from(exponent)
+            .map_err(|_| CallError::new(format!("exponent {exponent} overflows an int32!")))?;
         let coefficient = self.coefficient.multiply(&other.coefficient);
         let is_negative = self.is_negative != other.is_negative && !coefficient.is_zero();
         Ok(Decimal { is_negative, coefficient, exponent })

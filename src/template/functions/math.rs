@@ -9,11 +9,6 @@ use crate::template::value::{Element, Operand, Value};
 type Called<'a> = Result<Operand<'a>, CallError>;
 
 pub(super) static SPRIG: &[Function] = &[
-    super::cast::SPRIG[0].named("int"),
-    super::cast::SPRIG[1].named("int64"),
-    super::cast::SPRIG[2].named("float64"),
-    super::cast::SPRIG[3].named("atoi"),
-    super::cast::SPRIG[4].named("toDecimal"),
     Function::value("add1", &[Any], |call| int64(to_int64(call.value(0)).wrapping_add(1))),
     Function::value("add", &[], |call| int64(call.values(0).map(to_int64).fold(0, i64::wrapping_add)))
         .and_more(Any),
@@ -118,21 +113,48 @@ fn go_min(a: f64, b: f64) -> f64 {
 /// Rounds to places after the point; the third argument is the part from which it rounds up.
 fn round<'a>(call: &mut Call<'_, 'a>) -> Called<'a> {
     let up_from = call.float(2).unwrap_or(0.5);
-    let power = go_power_of_ten(call.int(1) as f64);
+    let power = go_power_of_ten(call.int(1));
     let shifted = power * to_float64(call.value(0));
     // Go's fractional part of infinity is no number, and compares with nothing.
     let fraction = if shifted.is_infinite() { f64::NAN } else { shifted.fract() };
     float(if fraction >= up_from { shifted.ceil() } else { shifted.floor() } / power)
 }
 
-fn go_power_of_ten(exponent: f64) -> f64 {
-    match exponent {
-        e if e.fract() == 0.0 && (-400.0..400.0).contains(&e) => {
-            // Powers that a float holds exactly, and the nearest floats beyond.
-            format!("1e{e}").parse().unwrap_or(f64::NAN)
-        }
-        e => 10_f64.powf(e),
+/// Go's `math.Pow(10, exponent)`, whose last digit is that of repeated squaring.
+fn go_power_of_ten(exponent: i64) -> f64 {
+    // Squares beyond this are infinite or nothing, whatever is left of the exponent.
+    const BINARY_EXPONENT_MAX: i32 = 1 << 12;
+    if exponent == 1 {
+        return 10.0;
     }
+    // 10 is 0.625 × 2⁴.
+    let (mut square, mut square_exponent) = (0.625, 4);
+    let (mut mantissa, mut binary_exponent) = (1.0, 0);
+    let mut rest = exponent.unsigned_abs();
+    while rest != 0 {
+        if square_exponent > BINARY_EXPONENT_MAX {
+            binary_exponent += square_exponent;
+            break;
+        }
+        if rest & 1 == 1 {
+            mantissa *= square;
+            binary_exponent += square_exponent;
+        }
+        square *= square;
+        square_exponent *= 2;
+        if square < 0.5 {
+            square += square;
+            square_exponent -= 1;
+        }
+        rest >>= 1;
+    }
+    if exponent < 0 {
+        mantissa = 1.0 / mantissa;
+        binary_exponent = -binary_exponent;
+    }
+    // In two steps, as one power of two may be out of range.
+    let first = binary_exponent.clamp(-1_000, 1_000);
+    mantissa * 2_f64.powi(first) * 2_f64.powi((binary_exponent - first).clamp(-1_074, 1_023))
 }
 
 fn steps<'a>(call: &mut Call<'_, 'a>, start: i64, end: i64, step: i64) -> Called<'a> {
