@@ -168,6 +168,11 @@ impl<'a> Value<'a> {
         Value::Map(Rc::new(Map::new(Element::Text, entries)))
     }
 
+    /// A map of values of one type.
+    pub(super) fn map_of(element: Element, entries: Vec<(Text<'a>, Value<'a>)>) -> Self {
+        Value::Map(Rc::new(Map::new(element, entries.into_iter().collect())))
+    }
+
     pub(super) fn list(items: Vec<Value<'a>>, element: Element) -> Self {
         Value::List(List::new(items, element))
     }
