@@ -9,18 +9,20 @@
 
 mod changes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parking_lot::Mutex;
 
 use crate::files::DataFile;
-use crate::head::{Head, HeadPart, HeadStats, RowHash, SealedHead};
+use crate::files::table::Change;
+use crate::head::{Head, HeadPart, HeadStats, RowHash, SealedHead, SourceGap};
 use crate::streams::Streams;
 use crate::types::ids::{Lsn, TenantId};
 use crate::types::time::{TimeRange, UnixNanos};
+use crate::types::txn::TxnStep;
 
 pub use changes::ChangeSeq;
 use changes::Changes;
@@ -63,7 +65,7 @@ pub struct Snapshot {
 pub struct Arrival {
     pub tenant: TenantId,
     /// Schema `ROW_SCHEMA`.
-    pub rows: arrow::array::RecordBatch,
+    pub rows: RecordBatch,
     /// One a row, of `head::row_hashes`.
     pub hashes: Vec<RowHash>,
 }
@@ -97,9 +99,45 @@ impl Catalog {
         kept
     }
 
+    /// Makes rows of a source visible, with how far it has come.
+    ///
+    /// # Errors
+    /// `SourceGap` when the step does not begin where the source ended: nothing is appended.
+    pub fn append_source(
+        &self,
+        step: TxnStep,
+        rows: Vec<(TenantId, RecordBatch)>,
+        now: UnixNanos,
+    ) -> Result<usize, SourceGap> {
+        let mut inner = self.inner.lock();
+        let times: Vec<_> = rows.iter().map(|(tenant, rows)| (tenant.clone(), rows.column(0).clone())).collect();
+        let kept = inner.head.append_source(step, rows, now)?;
+        for (tenant, times) in times {
+            inner.changes.rows_came(&tenant, times.as_primitive::<Int64Type>().values());
+        }
+        Ok(kept)
+    }
+
+    /// Forgets what was read of a source and is in no file: another process reads it again.
+    pub fn drop_source(&self, app_id: &str) {
+        let mut inner = self.inner.lock();
+        inner.head.drop_source(app_id);
+        for sealed in &mut inner.flushing {
+            if sealed.steps.iter().any(|step| &*step.app_id == app_id) {
+                *sealed = Arc::new(sealed.without_source(app_id));
+            }
+        }
+        inner.changes.everything_changed();
+    }
+
     /// Tells the head of rows that were flushed before a restart.
     pub fn remember_flushed(&self, hashes: &[RowHash]) {
         self.inner.lock().head.remember_flushed(hashes);
+    }
+
+    /// The heads that wait for their files, oldest first.
+    pub fn sealed(&self) -> Vec<Arc<SealedHead>> {
+        self.inner.lock().flushing.clone()
     }
 
     /// Moves the head aside for a flush; `None` when it has no rows.
@@ -113,8 +151,19 @@ impl Catalog {
     /// Replaces a sealed head by the files that now hold its rows.
     pub fn flushed(&self, sealed: &Arc<SealedHead>, files: Vec<DataFile>) {
         let mut inner = self.inner.lock();
-        inner.flushing.retain(|other| !Arc::ptr_eq(other, sealed));
+        inner.flushing.retain(|other| other.number != sealed.number);
         inner.add_files(files);
+    }
+
+    /// Takes over what another process committed.
+    pub fn apply(&self, change: Change) {
+        let mut inner = self.inner.lock();
+        inner.remove_files(&change.removed);
+        for file in &change.added {
+            let range = TimeRange::new(file.ts_min, file.ts_max.saturating_add(1));
+            inner.changes.range_changed(&file.tenant, range);
+        }
+        inner.add_files(change.added);
     }
 
     /// What a query of `tenant` over `range` may read.
@@ -190,12 +239,35 @@ impl Catalog {
 }
 
 impl Inner {
+    /// Adds files; one that is there already is there once.
     fn add_files(&mut self, files: Vec<DataFile>) {
         for file in files {
+            let of_day = self.files.entry(file.tenant.clone()).or_default().entry(file.day).or_default();
+            if of_day.iter().any(|known| known.path == file.path) {
+                continue;
+            }
             self.totals.files += 1;
             self.totals.rows += file.rows;
             self.totals.bytes += file.bytes;
-            self.files.entry(file.tenant.clone()).or_default().entry(file.day).or_default().push(Arc::new(file));
+            of_day.push(Arc::new(file));
+        }
+    }
+
+    fn remove_files(&mut self, paths: &[String]) {
+        if paths.is_empty() {
+            return;
+        }
+        let gone: HashSet<&str> = paths.iter().map(String::as_str).collect();
+        for of_day in self.files.values_mut().flat_map(BTreeMap::values_mut) {
+            of_day.retain(|file| {
+                let stays = !gone.contains(file.path.as_str());
+                if !stays {
+                    self.totals.files -= 1;
+                    self.totals.rows -= file.rows;
+                    self.totals.bytes -= file.bytes;
+                }
+                stays
+            });
         }
     }
 }

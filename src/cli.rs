@@ -28,6 +28,17 @@ pub enum Command {
     Serve(Serve),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
+    /// Looks at Kafka as the server would.
+    Kafka {
+        #[command(subcommand)]
+        command: KafkaCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KafkaCommand {
+    /// Connects, lists the partitions, and shows what the first records of each topic would become.
+    Check(Serve),
 }
 
 #[derive(Debug, Default, Args)]
@@ -129,6 +140,10 @@ impl Serve {
 fn alone() -> Config {
     let mut config = Config::default();
     config.server.http_listen_address = "127.0.0.1".to_owned();
+    // One user on one machine: the limits that keep tenants apart would only be in the way.
+    config.limits_config.ingestion_rate_mb = 0.0;
+    config.limits_config.ingestion_burst_size_mb = 0.0;
+    config.limits_config.max_global_streams_per_user = 0;
     config
 }
 
@@ -140,7 +155,7 @@ mod tests {
         let arguments = std::iter::once("millrace").chain(arguments.iter().copied()).map(OsString::from);
         match Cli::try_parse_from(translate(arguments))?.command {
             Command::Serve(serve) => Ok(serve),
-            Command::Defaults => panic!("not serve"),
+            other => panic!("not serve: {other:?}"),
         }
     }
 

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::limits::Limits;
+use crate::receive::kafka::settings::KafkaConfig;
 use crate::types::units::{ByteSize, GoDuration};
 
 pub use load::{ConfigError, Loaded};
@@ -42,6 +43,8 @@ pub struct Config {
     pub common: CommonConfig,
     pub storage_config: StorageConfig,
     pub ingester: IngesterConfig,
+    pub runtime_config: RuntimeConfigFile,
+    pub kafka: KafkaConfig,
     pub millrace: MillraceConfig,
 }
 
@@ -154,10 +157,29 @@ pub struct IngesterWalConfig {
 pub struct MillraceConfig {
     /// Everything the server keeps. None: see [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
+    pub table: TableConfig,
     pub flush: FlushConfig,
     pub wal: WalSettings,
     pub push: PushConfig,
     pub query: QueryConfig,
+}
+
+/// The file of limits by tenant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeConfigFile {
+    pub file: Option<PathBuf>,
+    pub period: GoDuration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableConfig {
+    /// None: `logs` in the data directory.
+    pub url: Option<String>,
+    pub options: std::collections::BTreeMap<String, String>,
+    /// How often commits of other processes are looked for, when `url` is set.
+    pub follow_interval: GoDuration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -251,6 +273,18 @@ impl Default for EmbeddedCacheConfig {
     }
 }
 
+impl Default for RuntimeConfigFile {
+    fn default() -> Self {
+        RuntimeConfigFile { file: None, period: GoDuration::from_secs(10) }
+    }
+}
+
+impl Default for TableConfig {
+    fn default() -> Self {
+        TableConfig { url: None, options: std::collections::BTreeMap::new(), follow_interval: GoDuration::from_secs(1) }
+    }
+}
+
 impl Default for FlushConfig {
     fn default() -> Self {
         FlushConfig { max_bytes: ByteSize(256 << 20), max_age: GoDuration::from_secs(300) }
@@ -302,6 +336,13 @@ impl Config {
         }
     }
 
+    /// The file of overrides and how often it is read; `runtime_config` before Loki's older place for it.
+    pub fn overrides_file(&self) -> Option<(PathBuf, GoDuration)> {
+        let older = &self.limits_config;
+        let own = self.runtime_config.file.clone().map(|path| (path, self.runtime_config.period));
+        own.or_else(|| Some((older.per_tenant_override_config.clone()?, older.per_tenant_override_period)))
+    }
+
     /// Whether only this machine can reach the server.
     pub fn is_loopback(&self) -> bool {
         let address = self.server.http_listen_address.trim_matches(['[', ']']);
@@ -309,8 +350,8 @@ impl Config {
     }
 
     /// When a query ends with 504.
-    pub fn query_timeout(&self) -> GoDuration {
-        let by_limits = self.limits_config.query_timeout;
+    pub fn query_timeout(&self, limits: &Limits) -> GoDuration {
+        let by_limits = limits.query_timeout;
         match &self.querier.query_timeout {
             Some(by_querier) if by_querier.0 < by_limits.0 => *by_querier,
             _ => by_limits,
@@ -318,8 +359,8 @@ impl Config {
     }
 
     /// Width of the parts that range queries are cut into; 0 means not at all.
-    pub fn split_interval(&self) -> GoDuration {
-        self.query_range.split_queries_by_interval.unwrap_or(self.limits_config.split_queries_by_interval)
+    pub fn split_interval(&self, limits: &Limits) -> GoDuration {
+        self.query_range.split_queries_by_interval.unwrap_or(limits.split_queries_by_interval)
     }
 
     /// Threads that compute queries.

@@ -14,6 +14,7 @@
 pub mod types;
 // L1 floor: syntax and templates are pure text, which the engines build on
 pub mod logql;
+pub mod store;
 pub mod streams;
 pub mod tasks;
 pub mod telemetry;

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use millrace::cli::{Cli, Command, Serve, translate};
+use millrace::cli::{Cli, Command, KafkaCommand, Serve, translate};
+use millrace::ingest::overrides::LimitsOf;
+use millrace::receive::kafka::check::check;
 use millrace::telemetry::logging;
 
 #[global_allocator]
@@ -15,6 +17,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let outcome = match Cli::parse_from(translate(std::env::args_os())).command {
         Command::Serve(serve) => run(&serve),
+        Command::Kafka { command: KafkaCommand::Check(serve) } => check_kafka(&serve),
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {
@@ -25,6 +28,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check_kafka(serve: &Serve) -> Result<(), AnyError> {
+    let config = serve.settings()?.config;
+    let limits = LimitsOf::new(config.limits_config);
+    check(&config.kafka, &limits, &millrace::types::time::Clock::system(), &mut std::io::stdout()).map_err(Into::into)
 }
 
 fn run(serve: &Serve) -> Result<(), AnyError> {

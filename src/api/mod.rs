@@ -26,6 +26,8 @@ use async_trait::async_trait;
 
 use crate::api::gate::{PushGate, QueryGate};
 use crate::config::Config;
+use crate::ingest::gate::IngestGates;
+use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
@@ -69,6 +71,8 @@ pub struct AppState {
     pub engine: Engine,
     pub ingest: Arc<dyn PushSink>,
     pub config: Arc<Config>,
+    pub limits: LimitsOf,
+    pub gates: IngestGates,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub ready: Readiness,

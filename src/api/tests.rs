@@ -62,7 +62,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         memory_bytes_max: 64 << 20,
         threads: 1,
         timeout: Duration::from_secs(5),
-        series_max: 10,
+
         results_bytes_max: 1 << 20,
         results_time_to_live: Duration::from_secs(60),
     };
@@ -72,6 +72,8 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let state = AppState {
         engine,
         ingest: sink.clone(),
+        limits: LimitsOf::new(config.limits_config.clone()),
+        gates: IngestGates::default(),
         config: Arc::new(config),
         metrics: Arc::new(Metrics::new()),
         clock,

@@ -77,6 +77,13 @@ impl Changes {
         }
     }
 
+    /// Rows of any tenant, at any time, may be gone.
+    pub(super) fn everything_changed(&mut self) {
+        self.last.0 += 1;
+        let seq = self.last;
+        self.tenants.values_mut().for_each(|touched| touched.forget(seq));
+    }
+
     /// Whether a row with a time in `range` came or went after `seq`.
     pub(super) fn changed_since(&self, tenant: &TenantId, range: TimeRange, seq: ChangeSeq) -> bool {
         let Some(touched) = self.tenants.get(tenant) else {

@@ -48,7 +48,7 @@ fn the_exercises_file_of_loki_2_9_starts() {
     let loaded = loaded(include_str!("fixtures/exercise-loki.yaml"));
     let config = &loaded.config;
     assert_eq!(config.data_dir(), PathBuf::from("/loki/millrace"));
-    assert_eq!(config.query_timeout(), GoDuration::from_secs(60));
+    assert_eq!(config.query_timeout(&config.limits_config), GoDuration::from_secs(60));
     assert_eq!(config.querier.max_concurrent, 10);
     assert_eq!(config.limits_config.ingestion_rate_mb, 10.0);
     for key in [

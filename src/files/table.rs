@@ -14,8 +14,8 @@
 //!
 //! Invariants:
 //! - a version is written once and never changes; versions have no gaps;
-//! - a `txn` of an application only grows: a commit at or below the recorded one is refused, so a flush
-//!   that is repeated after a crash lands once;
+//! - a `txn` of an application is taken once: a commit of a step that was taken, or that begins elsewhere than
+//!   the table stands, is refused, so a flush that is repeated after a crash lands once;
 //! - a file that is removed by one commit is not removed by another: the second gets `Conflict`;
 //! - a data file that no commit names does not exist for readers.
 //!
@@ -39,6 +39,7 @@ use tokio::sync::Mutex;
 use self::actions::{Action, CommitInfo};
 use self::log::{Landed, Log};
 use crate::types::time::Clock;
+use crate::types::txn::{Misstep, TxnStep};
 
 pub use self::data_file::DataFile;
 
@@ -113,6 +114,9 @@ pub enum TableError {
         /// Version to give to [`Table::added_at`]; unknown when a checkpoint told it.
         recorded_at: Option<u64>,
     },
+    /// Another writer took this source over: what this process read of it, the other reads again.
+    #[error("{app_id} is at {recorded:?} in the table, not where {step:?} begins")]
+    Fenced { app_id: String, step: TxnStep, recorded: Option<i64> },
     #[error("file {path} was removed by version {version} of another writer")]
     Conflict { path: String, version: u64 },
     #[error("other writers landed first {attempts} times")]
@@ -156,7 +160,7 @@ impl Table {
         &self,
         add: &[DataFile],
         remove: &[DataFile],
-        txns: &[(String, i64)],
+        txns: &[TxnStep],
         operation: &str,
     ) -> Result<u64, TableError> {
         let mut inner = self.inner.lock().await;
@@ -165,15 +169,15 @@ impl Table {
         let info = CommitInfo::new(now, operation, remove.is_empty(), &txn_id);
         let body = actions::encode_commit(&info, add, remove, txns, now);
         for _ in 0..ATTEMPTS_MAX {
-            inner.refuse_recorded(txns)?;
+            inner.refuse_missteps(txns)?;
             inner.refuse_removed(remove)?;
             let version = inner.version + 1;
             match self.log.put_version(version, body.clone(), &txn_id).await? {
                 Landed::Ours => {
                     inner.version = version;
-                    for (app_id, txn) in txns {
-                        let record = Txn { version: *txn, recorded_at: Some(version) };
-                        inner.txns.insert(app_id.clone(), record);
+                    for step in txns {
+                        let record = Txn { version: step.to, recorded_at: Some(version) };
+                        inner.txns.insert(step.app_id.to_string(), record);
                     }
                     self.checkpoint_when_due(version);
                     return Ok(version);
@@ -209,6 +213,11 @@ impl Table {
         log::checkpoint(&self.log, self.clock.now()).await
     }
 
+    /// What is recorded of an application, as far as this process knows; see [`Table::refresh`].
+    pub async fn recorded(&self, app_id: &str) -> Option<i64> {
+        self.inner.lock().await.txns.get(app_id).map(|txn| txn.version)
+    }
+
     /// Version of the newest commit this process knows.
     pub async fn version(&self) -> u64 {
         self.inner.lock().await.version
@@ -229,15 +238,23 @@ impl Table {
 }
 
 impl Inner {
-    fn refuse_recorded(&self, txns: &[(String, i64)]) -> Result<(), TableError> {
-        for (app_id, asked) in txns {
-            if let Some(txn) = self.txns.get(app_id).filter(|txn| *asked <= txn.version) {
-                return Err(TableError::AlreadyCommitted {
-                    app_id: app_id.clone(),
-                    asked: *asked,
-                    recorded: txn.version,
-                    recorded_at: txn.recorded_at,
-                });
+    fn refuse_missteps(&self, txns: &[TxnStep]) -> Result<(), TableError> {
+        for step in txns {
+            let txn = self.txns.get(&*step.app_id);
+            let recorded = txn.map(|txn| txn.version);
+            match step.check(recorded) {
+                Ok(()) => {}
+                Err(Misstep::Taken) => {
+                    return Err(TableError::AlreadyCommitted {
+                        app_id: step.app_id.to_string(),
+                        asked: step.to,
+                        recorded: recorded.unwrap_or(step.to),
+                        recorded_at: txn.and_then(|txn| txn.recorded_at),
+                    });
+                }
+                Err(Misstep::Elsewhere) => {
+                    return Err(TableError::Fenced { app_id: step.app_id.to_string(), step: step.clone(), recorded });
+                }
             }
         }
         Ok(())

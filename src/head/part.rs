@@ -1,5 +1,7 @@
 //! One immutable run of recent rows of one tenant, with the bounds that let a query skip it.
 
+use std::sync::Arc;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt32Type};
 
@@ -16,12 +18,14 @@ pub struct HeadPart {
     /// Distinct streams, ascending.
     streams: Vec<StreamRef>,
     bytes: usize,
+    /// The source that all rows come from, if it is one that may change hands.
+    source: Option<Arc<str>>,
 }
 
 impl HeadPart {
     /// # Panics
     /// On an empty batch: there are no bounds of nothing.
-    pub(super) fn new(rows: RecordBatch) -> Self {
+    pub(super) fn new(rows: RecordBatch, source: Option<Arc<str>>) -> Self {
         let ts = rows.column(0).as_primitive::<Int64Type>().values();
         let ts_min = UnixNanos(*ts.iter().min().expect("a part has rows"));
         let ts_max = UnixNanos(*ts.iter().max().expect("a part has rows"));
@@ -34,7 +38,7 @@ impl HeadPart {
         streams.sort_unstable();
         streams.dedup();
         let bytes = own_bytes(&rows);
-        HeadPart { rows, ts_min, ts_max, streams, bytes }
+        HeadPart { rows, ts_min, ts_max, streams, bytes, source }
     }
 
     /// The rows, schema `ROW_SCHEMA`.
@@ -50,6 +54,11 @@ impl HeadPart {
     /// Distinct streams, ascending.
     pub fn streams(&self) -> &[StreamRef] {
         &self.streams
+    }
+
+    /// The `app_id` of the source of all rows; none for rows of the log.
+    pub fn source(&self) -> Option<&Arc<str>> {
+        self.source.as_ref()
     }
 
     /// Memory these rows take, about: what they refer to, not what their buffers share with others.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use object_store::{ObjectStore, path::Path};
 use tokio::sync::{Mutex, Notify};
 
-use crate::files::table::{Table, TableError};
+use crate::files::table::{OPERATION_WRITE, Table, TableError};
 use crate::files::write::{EncodedFile, encode, put};
 use crate::files::{DataFile, FilesError};
 use crate::head::SealedHead;
@@ -14,6 +14,7 @@ use crate::ingest::flush_plan::{FlushReason, decide};
 use crate::ingest::shard::Shard;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
+use crate::types::txn::{After, TxnStep};
 
 /// How often the age of the head is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,13 +28,38 @@ pub struct Flusher {
     store: Arc<dyn ObjectStore>,
     root: Path,
     /// Key of this log's `txn` in the table.
-    app_id: String,
+    app_id: Arc<str>,
     clock: Clock,
     on_flush: Box<dyn Fn(&FlushReport) + Send + Sync>,
-    /// Last record of the flush before: the log keeps one head's worth more, to know repeats after a restart.
-    flushed_before: Mutex<Lsn>,
-    /// Heads sealed and not yet committed, oldest first; holding it means flushing.
-    pending: Mutex<Vec<Arc<SealedHead>>>,
+    state: Mutex<State>,
+    listeners: parking_lot::Mutex<Vec<Listener>>,
+}
+
+/// Told of what happened to the steps of sources.
+type Listener = Box<dyn Fn(&SourceNews) + Send + Sync>;
+
+/// What became of sources that change hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceNews {
+    /// The rows up to these positions are in the table.
+    Committed(Vec<TxnStep>),
+    /// Another process took the source over and stands at `recorded`; what was read of it here is dropped.
+    Fenced { app_id: Arc<str>, recorded: Option<i64> },
+}
+
+/// Holding it means flushing.
+#[derive(Debug)]
+struct State {
+    /// Last record that the table has.
+    flushed: Lsn,
+    /// Files of the oldest sealed head that are written and not known to be committed.
+    written: Option<Written>,
+}
+
+#[derive(Debug)]
+struct Written {
+    head: Arc<SealedHead>,
+    files: Vec<DataFile>,
 }
 
 /// What one flush did.
@@ -77,33 +103,63 @@ impl Flusher {
             table,
             store,
             root,
-            app_id,
+            app_id: app_id.into(),
             clock,
             on_flush,
-            flushed_before: Mutex::new(flushed),
-            pending: Mutex::new(Vec::new()),
+            state: Mutex::new(State { flushed, written: None }),
+            listeners: parking_lot::Mutex::new(Vec::new()),
         }
     }
 
-    /// Flushes when due until `stop` is rung.
-    pub async fn run(&self, stop: Arc<Notify>) {
+    /// Calls `listener` with what becomes of sources, from now on.
+    pub fn on_sources(&self, listener: impl Fn(&SourceNews) + Send + Sync + 'static) {
+        self.listeners.lock().push(Box::new(listener));
+    }
+
+    /// Makes what other processes committed visible here.
+    pub async fn follow(&self) -> Result<(), TableError> {
+        for change in self.table.refresh().await? {
+            self.shard.catalog().apply(change);
+        }
+        Ok(())
+    }
+
+    /// How far a source has come in the table, as of the last [`Flusher::follow`] or commit.
+    pub async fn recorded(&self, app_id: &str) -> Option<i64> {
+        self.table.recorded(app_id).await
+    }
+
+    /// Forgets what was read of a source and is in no file, after the flush under way, if there is one.
+    pub async fn drop_source(&self, app_id: &str) {
+        let mut state = self.state.lock().await;
+        self.shard.catalog().drop_source(app_id);
+        state.written = None;
+    }
+
+    /// Flushes when due, and follows other processes at this interval if there are any, until `stop` is rung.
+    pub async fn run(&self, follow_interval: Option<Duration>, stop: Arc<Notify>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut follow = tokio::time::interval(follow_interval.unwrap_or(TICK));
+        follow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.notified() => return,
+                _ = follow.tick(), if follow_interval.is_some() => {
+                    if let Err(error) = self.follow().await {
+                        tracing::warn!(%error, "commits of other processes cannot be read; trying again");
+                    }
+                    continue;
+                }
                 _ = tick.tick() => {}
                 () = self.shard.flush_due.notified() => {}
             }
             let stats = self.shard.catalog().head_stats();
-            let Some(reason) = decide(self.clock.now(), &stats, self.shard.limits()) else {
-                if self.pending.lock().await.is_empty() {
-                    continue;
-                }
-                self.try_flush(FlushReason::Asked, false).await;
-                continue;
-            };
-            self.try_flush(reason, true).await;
+            match decide(self.clock.now(), &stats, self.shard.limits()) {
+                Some(reason) => self.try_flush(reason, true).await,
+                None if !self.shard.catalog().sealed().is_empty() => self.try_flush(FlushReason::Asked, false).await,
+                None => {}
+            }
         }
     }
 
@@ -120,29 +176,81 @@ impl Flusher {
     }
 
     async fn flush_inner(&self, reason: FlushReason, seal: bool) -> Result<(), FlushError> {
-        let mut pending = self.pending.lock().await;
-        if seal && let Some(sealed) = self.shard.catalog().seal() {
-            pending.push(sealed);
+        let mut state = self.state.lock().await;
+        if seal && self.shard.catalog().seal().is_some() {
             self.shard.room.notify_waiters();
         }
-        while let Some(sealed) = pending.first().cloned() {
+        while let Some(head) = self.shard.catalog().sealed().into_iter().next() {
             let started = self.clock.now();
-            let files = self.write(&sealed).await?;
+            let files = match state.written.take() {
+                Some(written) if Arc::ptr_eq(&written.head, &head) => written.files,
+                _ => self.write(&head).await?,
+            };
+            state.written = Some(Written { head: head.clone(), files: files.clone() });
+            if let Outcome::Fenced { app_id, recorded } = self.commit(&head, &files, state.flushed).await? {
+                tracing::warn!(
+                    app_id,
+                    ?recorded,
+                    "another process took a source over; what was read of it here is dropped"
+                );
+                self.shard.catalog().drop_source(&app_id);
+                state.written = None;
+                self.tell(&SourceNews::Fenced { app_id: app_id.into(), recorded });
+                continue;
+            }
+            state.written = None;
             let report = FlushReport {
                 reason,
-                rows: sealed.rows,
-                head_bytes: sealed.bytes,
+                rows: head.rows,
+                head_bytes: head.bytes,
                 file_bytes: files.iter().map(|file| file.bytes).sum(),
                 files: files.len(),
                 seconds: (self.clock.now().0 - started.0) as f64 / 1e9,
             };
-            self.shard.catalog().flushed(&sealed, files);
-            pending.remove(0);
+            self.shard.catalog().flushed(&head, files);
             self.shard.room.notify_waiters();
-            self.forget_log(sealed.last_lsn).await;
+            self.forget_log(&mut state, head.last_lsn);
             (self.on_flush)(&report);
+            if !head.steps.is_empty() {
+                self.tell(&SourceNews::Committed(head.steps.clone()));
+            }
         }
         Ok(())
+    }
+
+    fn tell(&self, news: &SourceNews) {
+        self.listeners.lock().iter().for_each(|listener| listener(news));
+    }
+
+    /// One commit for all files of a head and for how far its sources came.
+    async fn commit(&self, head: &SealedHead, files: &[DataFile], flushed: Lsn) -> Result<Outcome, FlushError> {
+        let mut steps = head.steps.clone();
+        if head.last_lsn > flushed {
+            let to = i64::try_from(head.last_lsn.0).unwrap_or(i64::MAX);
+            steps.push(TxnStep { app_id: self.app_id.clone(), after: After::AnyLower, to });
+        }
+        if files.is_empty() && steps.is_empty() {
+            return Ok(Outcome::Landed);
+        }
+        match self.table.commit(files, &[], &steps, OPERATION_WRITE).await {
+            Ok(_) => Ok(Outcome::Landed),
+            Err(TableError::Fenced { app_id, recorded, .. }) => Ok(Outcome::Fenced { app_id, recorded }),
+            Err(TableError::AlreadyCommitted { app_id, asked, recorded, recorded_at }) => {
+                // An earlier attempt landed without our hearing of it, or another process did the same work.
+                let landed = match recorded_at {
+                    Some(version) => self.table.added_at(version).await?,
+                    None => Vec::new(),
+                };
+                if files.iter().all(|file| landed.iter().any(|other| other.path == file.path)) {
+                    Ok(Outcome::Landed)
+                } else if app_id == *self.app_id {
+                    Err(TableError::AlreadyCommitted { app_id, asked, recorded, recorded_at }.into())
+                } else {
+                    Ok(Outcome::Fenced { app_id, recorded: Some(recorded) })
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn write(&self, sealed: &Arc<SealedHead>) -> Result<Vec<DataFile>, FlushError> {
@@ -159,17 +267,28 @@ impl Flusher {
                 files.push(put(&*self.store, &self.root, file).await?);
             }
         }
-        let txn = (self.app_id.clone(), i64::try_from(sealed.last_lsn.0).unwrap_or(i64::MAX));
-        self.table.commit(&files, &[], &[txn], "WRITE").await?;
         Ok(files)
     }
 
-    /// Drops log segments that neither replay nor the memory of repeats needs.
-    async fn forget_log(&self, flushed: Lsn) {
-        let mut before = self.flushed_before.lock().await;
-        let through = std::mem::replace(&mut *before, flushed);
+    /// Drops log segments that neither replay nor the memory of repeats needs: one flushed head's worth stays, to
+    /// know repeats after a restart.
+    fn forget_log(&self, state: &mut State, flushed: Lsn) {
+        if flushed <= state.flushed {
+            return;
+        }
+        let through = std::mem::replace(&mut state.flushed, flushed);
         if let Err(error) = self.shard.wal().truncate_through(through) {
             tracing::warn!(%error, "old log segments could not be removed; they are removed after the next flush");
         }
     }
+}
+
+/// What became of a commit.
+enum Outcome {
+    Landed,
+    /// A source stands elsewhere than this head has it.
+    Fenced {
+        app_id: String,
+        recorded: Option<i64>,
+    },
 }

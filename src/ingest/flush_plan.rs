@@ -18,6 +18,8 @@ pub enum FlushReason {
     Age,
     Asked,
     Shutdown,
+    /// Sources go to another process.
+    Handover,
 }
 
 impl FlushReason {
@@ -28,13 +30,14 @@ impl FlushReason {
             FlushReason::Age => "max_age",
             FlushReason::Asked => "forced",
             FlushReason::Shutdown => "shutdown",
+            FlushReason::Handover => "handover",
         }
     }
 }
 
 /// Whether the head should be flushed at `now`.
 pub fn decide(now: UnixNanos, head: &HeadStats, limits: &FlushLimits) -> Option<FlushReason> {
-    if head.rows == 0 {
+    if head.is_empty() {
         return None;
     }
     if head.bytes >= limits.bytes_max {
@@ -52,7 +55,7 @@ mod tests {
     fn size_or_age_whichever_comes_first() {
         let limits = FlushLimits { bytes_max: 100, age_max_ns: 60 };
         let check = |bytes, rows, opened, now, expected| {
-            let head = HeadStats { bytes, rows, opened_at: opened };
+            let head = HeadStats { bytes, rows, sources: 0, opened_at: opened };
             assert_eq!(decide(UnixNanos(now), &head, &limits), expected, "{head:?} at {now}");
         };
         check(0, 0, None, 1_000, None);

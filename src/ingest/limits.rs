@@ -14,6 +14,19 @@ pub struct Limits {
     pub ingestion_rate_mb: f64,
     /// Bytes that may come at once, MB.
     pub ingestion_burst_size_mb: f64,
+    /// Accepted bytes a second of one stream, and bytes at once; 0 means no limit. Loki's own default of 3MB comes with
+    /// a splitting of streams that makes it moot.
+    pub per_stream_rate_limit: ByteSize,
+    pub per_stream_rate_limit_burst: ByteSize,
+    /// Active streams; 0 means no limit.
+    pub max_global_streams_per_user: usize,
+    /// The same, for Loki's one ingester; the smaller of the two counts.
+    pub max_streams_per_user: usize,
+    /// Pushes are refused until then.
+    pub block_ingestion_until: Option<String>,
+    pub block_ingestion_status_code: u16,
+    /// Labels a stream must have.
+    pub enforced_labels: Vec<String>,
     pub max_label_name_length: usize,
     pub max_label_value_length: usize,
     /// `service_name` is not counted.
@@ -46,6 +59,9 @@ pub struct Limits {
     pub split_queries_by_interval: GoDuration,
     /// Answers closer to now than this are not kept.
     pub max_cache_freshness_per_query: GoDuration,
+    /// Loki's older place of `runtime_config`.
+    pub per_tenant_override_config: Option<std::path::PathBuf>,
+    pub per_tenant_override_period: GoDuration,
     pub volume_enabled: bool,
 }
 
@@ -55,6 +71,13 @@ impl Default for Limits {
         Limits {
             ingestion_rate_mb: 4.0,
             ingestion_burst_size_mb: 6.0,
+            per_stream_rate_limit: ByteSize(0),
+            per_stream_rate_limit_burst: ByteSize(0),
+            max_global_streams_per_user: 5000,
+            max_streams_per_user: 0,
+            block_ingestion_until: None,
+            block_ingestion_status_code: 260,
+            enforced_labels: Vec::new(),
             max_label_name_length: 1024,
             max_label_value_length: 2048,
             max_label_names_per_series: 15,
@@ -77,7 +100,19 @@ impl Default for Limits {
             query_timeout: GoDuration::from_secs(60),
             split_queries_by_interval: GoDuration::from_secs(3600),
             max_cache_freshness_per_query: GoDuration::from_secs(600),
+            per_tenant_override_config: None,
+            per_tenant_override_period: GoDuration::from_secs(10),
             volume_enabled: true,
+        }
+    }
+}
+
+impl Limits {
+    /// Active streams a tenant may have; 0 means no limit.
+    pub fn active_streams_max(&self) -> usize {
+        match (self.max_global_streams_per_user, self.max_streams_per_user) {
+            (0, limit) | (limit, 0) => limit,
+            (one, other) => one.min(other),
         }
     }
 }
@@ -86,8 +121,6 @@ impl Default for Limits {
 pub const KNOWN_UNUSED: &[&str] = &[
     "allow_deletes",
     "block_ingestion_policy_until",
-    "block_ingestion_status_code",
-    "block_ingestion_until",
     "blocked_queries",
     "bloom_block_encoding",
     "bloom_build_builder_response_timeout",
@@ -109,7 +142,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "deletion_mode",
     "discover_generic_fields",
     "enforce_metric_name",
-    "enforced_labels",
     "engine_results_cache_time_bucket_interval",
     "index_gateway_max_capacity",
     "index_gateway_shard_size",
@@ -118,7 +150,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "log_level_from_json_max_depth",
     "max_chunks_per_query",
     "max_concurrent_tail_requests",
-    "max_global_streams_per_user",
     "max_line_size_truncate_identifier",
     "max_metadata_cache_freshness",
     "max_querier_bytes_read",
@@ -129,7 +160,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "max_query_range",
     "max_stats_cache_freshness",
     "max_streams_matchers_per_query",
-    "max_streams_per_user",
     "metric_aggregation_enabled",
     "min_sharding_lookback",
     "minimum_labels_number",
@@ -140,10 +170,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "pattern_persistence_enabled",
     "pattern_persistence_granularity",
     "pattern_rate_threshold",
-    "per_stream_rate_limit",
-    "per_stream_rate_limit_burst",
-    "per_tenant_override_config",
-    "per_tenant_override_period",
     "policy_enforced_labels",
     "policy_stream_mapping",
     "query_ready_index_num_days",

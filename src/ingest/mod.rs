@@ -4,10 +4,15 @@
 //! validate ─▶ LogBatch ─▶ shard: WAL (group commit) ─▶ head ─▶ ack      flush: head ─▶ Parquet ─▶ Delta commit
 //! ```
 
+pub mod active_streams;
+mod checks;
 pub mod flush;
 pub mod flush_plan;
+pub mod gate;
 pub mod level;
 pub mod limits;
+pub mod overrides;
+pub mod rates;
 pub mod service_name;
 pub mod shard;
 pub mod validate;

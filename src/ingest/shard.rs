@@ -18,13 +18,14 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 use tokio::sync::Notify;
 
 use crate::catalog::{Arrival, Catalog};
-use crate::head::row_hashes;
+use crate::head::{SourceGap, row_hashes};
 use crate::ingest::flush_plan::FlushLimits;
 use crate::streams::TenantStreams;
 use crate::types::batch::LogBatch;
 use crate::types::ids::{Lsn, TenantId};
 use crate::types::rows::row_batch;
 use crate::types::time::Clock;
+use crate::types::txn::TxnStep;
 use crate::wal::{Wal, WalError};
 
 /// How long a push waits for a full head to be flushed before it is refused.
@@ -41,6 +42,8 @@ pub enum IngestError {
     Wal(#[from] WalError),
     #[error("columns: {0}")]
     Columns(#[from] arrow::error::ArrowError),
+    #[error(transparent)]
+    Gap(#[from] SourceGap),
     #[error("{0}")]
     Batch(String),
 }
@@ -50,6 +53,7 @@ pub struct Shard {
     wal: Wal<Arrival>,
     catalog: Arc<Catalog>,
     limits: FlushLimits,
+    clock: Clock,
     /// Rung when the head may be due for a flush.
     pub(super) flush_due: Arc<Notify>,
     /// Rung when a flush made room.
@@ -78,8 +82,14 @@ pub fn apply_to(
 }
 
 impl Shard {
-    pub fn new(wal: Wal<Arrival>, catalog: Arc<Catalog>, limits: FlushLimits, flush_due: Arc<Notify>) -> Self {
-        Shard { wal, catalog, limits, flush_due, room: Arc::new(Notify::new()) }
+    pub fn new(
+        wal: Wal<Arrival>,
+        catalog: Arc<Catalog>,
+        limits: FlushLimits,
+        clock: Clock,
+        flush_due: Arc<Notify>,
+    ) -> Self {
+        Shard { wal, catalog, limits, clock, flush_due, room: Arc::new(Notify::new()) }
     }
 
     /// Makes a batch durable and visible.
@@ -94,6 +104,22 @@ impl Shard {
             .map_err(|e| IngestError::Batch(format!("preparing the batch failed: {e}")))??;
         self.wal.append(payload, arrival).await?;
         Ok(())
+    }
+
+    /// Makes rows of a source visible with its position; they become durable with their flush. CPU-bound.
+    ///
+    /// The caller looks at [`Shard::is_full`] first: sources can wait, their rows are kept where they come from.
+    pub fn append_source(&self, step: TxnStep, batches: Vec<(TenantId, LogBatch)>) -> Result<usize, IngestError> {
+        let mut rows = Vec::with_capacity(batches.len());
+        for (tenant, batch) in batches {
+            let of_batch = rows_of(&batch, &self.catalog.streams().tenant(&tenant))?;
+            rows.push((tenant, of_batch));
+        }
+        let kept = self.catalog.append_source(step, rows, self.clock.now())?;
+        if self.catalog.head_stats().bytes >= self.limits.bytes_max {
+            self.flush_due.notify_one();
+        }
+        Ok(kept)
     }
 
     pub fn catalog(&self) -> &Arc<Catalog> {
@@ -127,7 +153,8 @@ impl Shard {
         tokio::time::timeout(HEAD_ROOM_WAIT, waiting).await.map_err(|_| IngestError::HeadFull)
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether the head takes no more until a flush made room.
+    pub fn is_full(&self) -> bool {
         let (flushing, _) = self.catalog.flushing();
         flushing >= FLUSHING_HEADS_MAX && self.catalog.head_stats().bytes >= self.limits.bytes_max
     }

@@ -9,12 +9,16 @@
 
 use std::borrow::Cow;
 
+use crate::ingest::checks::{Refusal, check_entry, check_labels, normalized_name};
 use crate::ingest::level::{self, DETECTED_LEVEL};
 use crate::ingest::limits::Limits;
-use crate::ingest::service_name::{SERVICE_NAME, with_service_name};
+use crate::ingest::rates::TooFast;
+use crate::ingest::service_name::with_service_name;
 use crate::types::batch::{BatchError, LogBatch, LogBatchBuilder, StreamSlot};
+use crate::types::go_time::{GoTime, Zone};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
+use crate::types::units::ByteSize;
 
 /// Distinct texts an answer lists; more of them would only repeat themselves.
 const DISTINCT_REFUSALS_MAX: usize = 10;
@@ -35,39 +39,63 @@ impl Discards {
     }
 }
 
+/// What lets streams and entries through by how many and how fast they are.
+pub trait StreamGate {
+    /// Whether a stream, by the hash of its labels, may have lines.
+    fn admit_stream(&self, stream: u64) -> bool;
+    /// Whether a stream may have so many bytes more, now.
+    fn admit_bytes(&self, stream: u64, bytes: u64) -> Result<(), TooFast>;
+    /// Whose streams they are.
+    fn tenant(&self) -> &str;
+}
+
 /// Takes one request apart.
-#[derive(Debug)]
 pub struct Admission<'a> {
     limits: &'a Limits,
+    gate: Option<&'a dyn StreamGate>,
     /// Oldest and newest acceptable times.
     oldest: UnixNanos,
     newest: UnixNanos,
     builder: LogBatchBuilder,
-    stream: Option<OpenStream>,
-    streams: usize,
+    streams: Vec<OpenStream>,
+    /// The stream of the entries that come.
+    current: usize,
     refusals: Vec<(String, usize)>,
+    slow_down: Option<String>,
     discards: Discards,
     lines: u64,
     bytes: u64,
     metadata: Vec<(String, String)>,
 }
 
+/// A stream of the request being taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamHandle(usize);
+
 #[derive(Debug)]
 struct OpenStream {
     labels: Labels,
     text: String,
+    /// Of `text`.
+    hash: u64,
     /// `None` until the first good entry.
     slot: Option<StreamSlot>,
     refused: Option<Refusal>,
+    /// Refused because the tenant has too many streams.
+    too_many: bool,
+    slowed: Slowed,
     /// The level its labels decide.
     level: Option<String>,
     last: Option<(i64, String)>,
 }
 
-#[derive(Debug, Clone)]
-struct Refusal {
-    reason: &'static str,
-    text: String,
+/// Entries of a stream that came too fast.
+#[derive(Debug, Default)]
+struct Slowed {
+    entries: usize,
+    of: usize,
+    /// The first of them, as Loki names them.
+    texts: Vec<String>,
 }
 
 /// What came of a request.
@@ -77,6 +105,8 @@ pub struct Admitted {
     pub batch: Option<LogBatch>,
     /// The text of a 400, if anything was refused.
     pub refusal: Option<String>,
+    /// The text of a 429, if streams were too many or too fast.
+    pub slow_down: Option<String>,
     pub discards: Discards,
     /// Streams of the request, empty ones included.
     pub streams: usize,
@@ -95,12 +125,14 @@ impl<'a> Admission<'a> {
         };
         Admission {
             limits,
+            gate: None,
             oldest,
             newest: now.saturating_add(limits.creation_grace_period.nanos()),
             builder: LogBatchBuilder::with_capacity(line_bytes),
-            stream: None,
-            streams: 0,
+            streams: Vec::new(),
+            current: 0,
             refusals: Vec::new(),
+            slow_down: None,
             discards: Discards::default(),
             lines: 0,
             bytes: 0,
@@ -108,30 +140,71 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// The entries that follow are of this stream.
-    pub fn stream(&mut self, labels: Labels) {
-        self.streams += 1;
-        let labels = with_service_name(labels, &self.limits.discover_service_name);
-        let text = labels.to_string();
-        let refused = check_labels(&labels, &text, self.limits);
-        let discover = self.limits.discover_log_levels && self.limits.allow_structured_metadata;
-        let level = discover.then(|| level::from_labels(&labels, &self.limits.log_level_fields)).flatten();
-        self.stream = Some(OpenStream { labels, text, slot: None, refused, level, last: None });
+    /// Asks `gate` about each stream and entry, too.
+    pub fn gated(mut self, gate: &'a dyn StreamGate) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
-    /// One entry of the stream begun last; `metadata` as it came.
-    pub fn entry(&mut self, mut ts_ns: i64, line: &str, metadata: &[(Cow<'_, str>, Cow<'_, str>)]) {
-        let Some(stream) = &mut self.stream else {
-            return;
+    /// The entries that follow are of this stream.
+    pub fn stream(&mut self, labels: Labels) -> StreamHandle {
+        let labels = with_service_name(labels, &self.limits.discover_service_name);
+        let text = labels.to_string();
+        let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+        let tenant = self.gate.map_or("", |gate| gate.tenant());
+        let mut refused = check_labels(&labels, &text, tenant, self.limits);
+        let mut too_many = false;
+        if refused.is_none() && self.gate.is_some_and(|gate| !gate.admit_stream(hash)) {
+            too_many = true;
+            refused = Some(stream_limit(&text, tenant));
+        }
+        let discover = self.limits.discover_log_levels && self.limits.allow_structured_metadata;
+        let level = discover.then(|| level::from_labels(&labels, &self.limits.log_level_fields)).flatten();
+        self.streams.push(OpenStream {
+            labels,
+            text,
+            hash,
+            slot: None,
+            refused,
+            too_many,
+            slowed: Slowed::default(),
+            level,
+            last: None,
+        });
+        self.current = self.streams.len() - 1;
+        StreamHandle(self.current)
+    }
+
+    /// The entries that follow are of a stream begun before.
+    pub fn select(&mut self, stream: StreamHandle) {
+        self.current = stream.0;
+    }
+
+    /// One entry of the current stream; `metadata` as it came.
+    ///
+    /// # Errors
+    /// The reason, as in Loki's metrics, when it is not taken.
+    pub fn entry(
+        &mut self,
+        mut ts_ns: i64,
+        line: &str,
+        metadata: &[(Cow<'_, str>, Cow<'_, str>)],
+    ) -> Result<(), &'static str> {
+        let Some(stream) = self.streams.get_mut(self.current) else {
+            return Err("missing_labels");
         };
         let metadata_bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         let size = (line.len() + metadata_bytes) as u64;
         if let Some(refusal) = &mut stream.refused {
             self.discards.add(refusal.reason, 1, size);
+            if stream.too_many {
+                self.slow_down.get_or_insert_with(|| refusal.text.clone());
+                return Err(refusal.reason);
+            }
             if !refusal.text.is_empty() {
                 note(&mut self.refusals, std::mem::take(&mut refusal.text));
             }
-            return;
+            return Err(refusal.reason);
         }
         let max_line = self.limits.max_line_size.0 as usize;
         let line = if self.limits.max_line_size_truncate && max_line > 0 && line.len() > max_line {
@@ -143,7 +216,14 @@ impl<'a> Admission<'a> {
         if let Some(refusal) = check_entry(ts_ns, line, metadata, metadata_bytes, &stream.text, times, self.limits) {
             self.discards.add(refusal.reason, 1, size);
             note(&mut self.refusals, refusal.text);
-            return;
+            return Err(refusal.reason);
+        }
+        stream.slowed.of += 1;
+        if let Some(Err(too_fast)) = self.gate.map(|gate| gate.admit_bytes(stream.hash, size)) {
+            const REASON: &str = "per_stream_rate_limit";
+            self.discards.add(REASON, 1, size);
+            stream.slowed.add(ts_ns, &stream.text, size, too_fast);
+            return Err(REASON);
         }
         if self.limits.increment_duplicate_timestamp {
             if let Some((last_ts, last_line)) = &stream.last
@@ -183,20 +263,51 @@ impl<'a> Admission<'a> {
         self.builder.push(slot, ts_ns, level, line, pairs.iter().copied());
         self.lines += 1;
         self.bytes += size;
+        Ok(())
     }
 
     /// # Errors
     /// When the columns do not fit together: a defect.
     pub fn finish(self) -> Result<Admitted, BatchError> {
         let refusal = grouped(&self.refusals);
+        let tenant = self.gate.map_or("", |gate| gate.tenant());
+        let slowed = self.streams.iter().find_map(|stream| stream.slowed.text(&stream.text, tenant));
         let batch = if self.builder.rows() > 0 { Some(self.builder.finish()?) } else { None };
         Ok(Admitted {
             batch,
             refusal,
+            slow_down: self.slow_down.or(slowed),
             discards: self.discards,
-            streams: self.streams,
+            streams: self.streams.len(),
             lines: self.lines,
             bytes: self.bytes,
+        })
+    }
+}
+
+fn stream_limit(text: &str, tenant: &str) -> Refusal {
+    let text = format!(
+        "maximum active stream limit exceeded when trying to create stream {text}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '{tenant}'"
+    );
+    Refusal { reason: "stream_limit", text }
+}
+
+impl Slowed {
+    fn add(&mut self, ts_ns: i64, stream: &str, bytes: u64, too_fast: TooFast) {
+        self.entries += 1;
+        if self.texts.len() < DISTINCT_REFUSALS_MAX {
+            let at = GoTime::from_unix_nanos(ts_ns, Zone::Utc).go_string();
+            let (limit, bytes) = (ByteSize(too_fast.limit), ByteSize(bytes));
+            self.texts.push(format!(
+                "entry with timestamp {at} ignored, reason: 'Per stream rate limit exceeded (limit: {limit}/sec) while attempting to ingest for stream '{stream}' totaling {bytes}, consider splitting a stream via additional labels or contact your Loki administrator to see if the limit can be increased',\n"
+            ));
+        }
+    }
+
+    fn text(&self, stream: &str, tenant: &str) -> Option<String> {
+        (self.entries > 0).then(|| {
+            let (ignored, of) = (self.entries, self.of);
+            format!("{}user '{tenant}', total ignored: {ignored} out of {of} for stream: {stream}", self.texts.concat())
         })
     }
 }
@@ -220,130 +331,6 @@ fn grouped(refusals: &[(String, usize)]) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-fn check_labels(labels: &Labels, text: &str, limits: &Limits) -> Option<Refusal> {
-    let refusal = |reason, text| Some(Refusal { reason, text });
-    if labels.is_empty() {
-        return refusal("missing_labels", "error at least one label pair is required per stream".to_owned());
-    }
-    let counted = labels.len() - usize::from(labels.get(SERVICE_NAME).is_some());
-    let most = limits.max_label_names_per_series;
-    if counted > most {
-        return refusal(
-            "max_label_names_per_series",
-            format!("entry for stream '{text}' has {counted} label names; limit {most}"),
-        );
-    }
-    labels.iter().find_map(|(name, value)| {
-        if name.len() > limits.max_label_name_length {
-            return refusal("label_name_too_long", format!("stream '{text}' has label name too long: '{name}'"));
-        }
-        if value.len() > limits.max_label_value_length {
-            return refusal("label_value_too_long", format!("stream '{text}' has label value too long: '{value}'"));
-        }
-        None
-    })
-}
-
-fn check_entry(
-    ts_ns: i64,
-    line: &str,
-    metadata: &[(Cow<'_, str>, Cow<'_, str>)],
-    metadata_bytes: usize,
-    stream: &str,
-    (oldest, newest): (UnixNanos, UnixNanos),
-    limits: &Limits,
-) -> Option<Refusal> {
-    let refusal = |reason, text| Some(Refusal { reason, text });
-    if ts_ns < oldest.0 {
-        let (at, oldest) = (rfc3339(ts_ns), rfc3339(oldest.0));
-        return refusal(
-            "greater_than_max_sample_age",
-            format!(
-                "entry for stream '{stream}' has timestamp too old: {at}, oldest acceptable timestamp is: {oldest}"
-            ),
-        );
-    }
-    if ts_ns > newest.0 {
-        let at = rfc3339(ts_ns);
-        return refusal("too_far_in_future", format!("entry for stream '{stream}' has timestamp too new: {at}"));
-    }
-    let max_line = limits.max_line_size.0 as usize;
-    if max_line > 0 && line.len() > max_line {
-        let length = line.len();
-        return refusal(
-            "line_too_long",
-            format!(
-                "max entry size '{max_line}' bytes exceeded for stream '{stream}' while adding an entry with length '{length}' bytes"
-            ),
-        );
-    }
-    if metadata.is_empty() {
-        return None;
-    }
-    if !limits.allow_structured_metadata {
-        return refusal(
-            "disallowed_structured_metadata",
-            format!(
-                "stream '{stream}' includes structured metadata, but this feature is disallowed. Please see `limits_config.allow_structured_metadata` or contact your Loki administrator to enable it"
-            ),
-        );
-    }
-    let max_bytes = limits.max_structured_metadata_size.0;
-    if max_bytes > 0 && metadata_bytes as u64 > max_bytes {
-        return refusal(
-            "structured_metadata_too_large",
-            format!(
-                "stream '{stream}' has structured metadata too large: '{metadata_bytes}' bytes, limit: '{max_bytes}' bytes. Please see `limits_config.max_structured_metadata_size` or contact your Loki administrator to increase it"
-            ),
-        );
-    }
-    let (count, most) = (metadata.len(), limits.max_structured_metadata_entries_count);
-    if most > 0 && count > most {
-        return refusal(
-            "structured_metadata_too_many",
-            format!(
-                "stream '{stream}' has too many structured metadata labels: '{count}', limit: '{most}'. Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki administrator to increase it"
-            ),
-        );
-    }
-    None
-}
-
-/// Whole seconds in UTC, as Go prints them.
-fn rfc3339(ts_ns: i64) -> String {
-    chrono::DateTime::from_timestamp_nanos(ts_ns).format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// A metadata name made of `[A-Za-z0-9_]`.
-///
-/// Source: OpenTelemetry's translation to Prometheus names: other characters become `_`, runs of `_` become
-/// one, a leading digit gets `key_`, a name in double underscores stays reserved.
-fn normalized_name(name: &str) -> String {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !name.contains("__")
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-    {
-        return name.to_owned();
-    }
-    let reserved = name.len() > 4 && name.starts_with("__") && name.ends_with("__");
-    let inner = if reserved { &name[2..name.len() - 2] } else { name };
-    let mut out = String::with_capacity(inner.len());
-    for c in inner.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c);
-        } else if !out.ends_with('_') {
-            out.push('_');
-        }
-    }
-    if reserved {
-        return format!("__{out}__");
-    }
-    if out.starts_with(|c: char| c.is_ascii_digit()) {
-        out.insert_str(0, "key_");
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +342,7 @@ mod tests {
         let mut admission = Admission::new(&limits, NOW, 0);
         admission.stream(Labels::from_pairs([("a", "b")]));
         for (age_s, line) in entries {
-            admission.entry(NOW.0 - age_s * 1_000_000_000, line, &[]);
+            let _ = admission.entry(NOW.0 - age_s * 1_000_000_000, line, &[]);
         }
         admission.finish().expect("sound columns")
     }
@@ -375,19 +362,5 @@ mod tests {
     fn one_refusal_stands_alone() {
         let refusal = admit(&[(-3600, "future")]).refusal.expect("refused");
         assert!(refusal.starts_with("entry for stream"), "{refusal}");
-    }
-
-    #[test]
-    fn metadata_names_are_normalised() {
-        for (name, expected) in [
-            ("trace_id", "trace_id"),
-            ("trace-id.x", "trace_id_x"),
-            ("1a", "key_1a"),
-            ("a--b", "a_b"),
-            ("__x__", "__x__"),
-            ("żółć", "_"),
-        ] {
-            assert_eq!(normalized_name(name), expected, "{name}");
-        }
     }
 }

@@ -18,6 +18,10 @@ pub struct QueryRequest {
     pub categorize: bool,
     /// How the answer may be cut and kept; `None` computes it whole.
     pub splitting: Option<Splitting>,
+    /// Series the answer may have; 0 means no limit.
+    pub series_max: usize,
+    /// After this the query ends with an error.
+    pub timeout: std::time::Duration,
 }
 
 /// How a range query is cut at aligned times, and which parts are kept.

@@ -43,10 +43,8 @@ pub struct EngineLimits {
     pub memory_bytes_max: usize,
     /// Threads that run queries; also the partitions of one query.
     pub threads: usize,
-    /// After this a query ends with 504.
+    /// After this a question without a time of its own ends with 504.
     pub timeout: Duration,
-    /// Series of an answer.
-    pub series_max: usize,
     /// Finished parts of answers kept, bytes, and how long.
     pub results_bytes_max: u64,
     pub results_time_to_live: Duration,
@@ -91,7 +89,7 @@ impl Engine {
     /// Runs LogQL. Dropping the future stops the work.
     pub async fn query(&self, request: QueryRequest) -> Result<(QueryAnswer, QueryStats), QueryError> {
         let engine = self.clone();
-        self.run(async move {
+        self.run(request.timeout, async move {
             let started = engine.parts.clock.now();
             let planner = engine.planner(&request.tenant);
             let answer = match logql::parse(&request.text)? {
@@ -206,7 +204,7 @@ impl Engine {
     pub async fn sql(&self, tenant: &TenantId, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
         let context = sql::context(self.planner(tenant), self.parts.environment.clone())?;
         let text = text.to_owned();
-        self.run(async move { sql::run(&context, &text).await }).await
+        self.run(self.parts.limits.timeout, async move { sql::run(&context, &text).await }).await
     }
 
     async fn streams_in(
@@ -221,10 +219,11 @@ impl Engine {
     /// Runs on the query threads, with the time limit; the work ends when the caller goes away.
     async fn run<T: Send + 'static>(
         &self,
+        timeout: Duration,
         work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
     ) -> Result<T, QueryError> {
         let task = AbortOnDropHandle::new(self.parts.threads.spawn(work));
-        match tokio::time::timeout(self.parts.limits.timeout, task).await {
+        match tokio::time::timeout(timeout, task).await {
             Err(_) => Err(QueryError::Timeout),
             Ok(Err(stopped)) => Err(QueryError::Internal(format!("the query stopped: {stopped}"))),
             Ok(Ok(answer)) => answer,
@@ -358,7 +357,7 @@ impl Engine {
                 Ok(QueryAnswer::Matrix { steps, series: vec![matrix::constant(value, &steps)] })
             }
             (Evaluated::Matrix(matrix), kind) => {
-                matrix::check_series_limit(matrix.series.len(), self.parts.limits.series_max)?;
+                matrix::check_series_limit(matrix.series.len(), request.series_max)?;
                 match kind {
                     QueryKind::Range { .. } => Ok(QueryAnswer::Matrix { steps, series: matrix::sorted_series(matrix) }),
                     QueryKind::Instant { .. } => {

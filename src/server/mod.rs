@@ -5,6 +5,7 @@
 //!          ─▶ last flush ─▶ log closed
 //! ```
 
+pub mod runtime_config;
 pub mod store;
 
 use std::io::Write;
@@ -18,8 +19,12 @@ use crate::api::{AppState, PushRefused, PushSink, Readiness, RefusedKind, router
 use crate::config::{Config, Fsync};
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
+use crate::ingest::gate::IngestGates;
+use crate::ingest::overrides::LimitsOf;
 use crate::ingest::shard::{IngestError, Shard};
 use crate::query::EngineLimits;
+use crate::receive::kafka::{self, KafkaSource};
+use crate::store::Location;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -27,6 +32,7 @@ use crate::types::ids::TenantId;
 use crate::types::time::Clock;
 use crate::wal::{FsyncPolicy, WalConfig, WalError};
 
+use runtime_config::RuntimeConfig;
 use store::{Store, StoreSettings};
 
 /// Bytes of log records that may wait for the writer.
@@ -41,22 +47,28 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let listener = TcpListener::bind(config.listen_address()).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another with --http-port", config.listen_address())
     })?;
-    let settings = store_settings(&config);
+    let settings = store_settings(&config)?;
+    let table = settings.table.to_string();
     let data_dir = settings.data_dir.clone();
     let store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
+    let limits = LimitsOf::new(config.limits_config.clone());
+    let overrides = watch_overrides(&config, &limits, &metrics)?;
     let ready = Readiness::default();
     let state = AppState {
         engine: store.engine.clone(),
         ingest: Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() }),
         config: Arc::new(config.clone()),
-        metrics,
-        clock,
+        limits: limits.clone(),
+        gates: IngestGates::default(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
         ready: ready.clone(),
         log_level,
     };
     let app = router(state);
-    announce(&listener, &data_dir, &store)?;
+    announce(&listener, &data_dir, &table, &store)?;
+    let kafka = start_kafka(&config, &store, limits, metrics, clock)?;
     ready.set(true);
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let serving =
@@ -70,12 +82,52 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     if tokio::time::timeout(config.server.graceful_shutdown_timeout.to_std(), serving).await.is_err() {
         tracing::warn!("requests were still running after graceful_shutdown_timeout");
     }
+    if let Some(kafka) = kafka {
+        kafka.stop().await;
+    }
+    if let Some(overrides) = overrides {
+        overrides.abort();
+    }
     store.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn store_settings(config: &Config) -> StoreSettings {
+/// The task that keeps reading the overrides, if there is a file of them.
+fn watch_overrides(
+    config: &Config,
+    limits: &LimitsOf,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<tokio::task::JoinHandle<()>>, AnyError> {
+    let Some((path, period)) = config.overrides_file() else { return Ok(None) };
+    let watched = RuntimeConfig::open(path, limits.clone())?;
+    Ok(Some(tokio::spawn(watched.watch(period.to_std(), metrics.clone()))))
+}
+
+/// The Kafka door, if topics are configured.
+fn start_kafka(
+    config: &Config,
+    store: &Store,
+    limits: LimitsOf,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+) -> Result<Option<KafkaSource>, AnyError> {
+    if !config.kafka.is_on() {
+        return Ok(None);
+    }
+    let target = kafka::Target { shard: store.shard.clone(), flusher: store.flusher.clone(), limits, metrics, clock };
+    let names: Vec<&str> = config.kafka.topics.iter().map(|topic| topic.name()).collect();
+    writeln!(
+        std::io::stdout(),
+        "kafka  {} as {}: {}",
+        config.kafka.brokers.join(","),
+        config.kafka.group,
+        names.join(", ")
+    )?;
+    Ok(Some(kafka::start(&config.kafka, target)?))
+}
+
+fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
     let bytes = |size: crate::types::units::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let own = &config.millrace;
     let fsync = match own.wal.fsync {
@@ -83,8 +135,15 @@ fn store_settings(config: &Config) -> StoreSettings {
         Fsync::Interval => FsyncPolicy::Interval(own.wal.fsync_interval.to_std()),
         Fsync::Never => FsyncPolicy::Never,
     };
-    StoreSettings {
+    let table = &own.table;
+    let location = match &table.url {
+        Some(url) => Location::parse(url, &table.options)?,
+        None => Location::Directory(config.data_dir().join("logs")),
+    };
+    Ok(StoreSettings {
         data_dir: config.data_dir(),
+        table: location,
+        follow_interval: table.url.is_some().then(|| table.follow_interval.to_std()),
         flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },
         wal: WalConfig {
             fsync,
@@ -95,21 +154,21 @@ fn store_settings(config: &Config) -> StoreSettings {
         engine: EngineLimits {
             memory_bytes_max: bytes(own.query.memory_bytes_max),
             threads: config.query_threads(),
-            timeout: config.query_timeout().to_std(),
-            series_max: config.limits_config.max_query_series,
+            timeout: config.query_timeout(&config.limits_config).to_std(),
             results_bytes_max: config.query_range.results_cache.cache.embedded_cache.max_size_mb << 20,
             results_time_to_live: config.query_range.results_cache.cache.embedded_cache.ttl.to_std(),
         },
         index_cache_bytes: own.query.index_cache_bytes.0,
-    }
+    })
 }
 
 /// Says on standard output where the server listens and what it keeps where.
-fn announce(listener: &TcpListener, data_dir: &std::path::Path, store: &Store) -> Result<(), AnyError> {
+fn announce(listener: &TcpListener, data_dir: &std::path::Path, table: &str, store: &Store) -> Result<(), AnyError> {
     let found = store.found;
     let mut out = std::io::stdout();
     writeln!(out, "millrace {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "data   {}  (logs/: the Delta table, wal/: the write-ahead log)", data_dir.display())?;
+    writeln!(out, "table  {table}")?;
+    writeln!(out, "log    {}", data_dir.join("wal").display())?;
     writeln!(
         out,
         "found  {} rows in {} files, {} rows in the log ({} records replayed)",

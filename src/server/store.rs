@@ -7,9 +7,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as ObjectPath;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -20,6 +17,7 @@ use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits};
+use crate::store::Location;
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
@@ -29,6 +27,10 @@ use crate::wal::{DirectoryLock, Wal, WalConfig, replay};
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
     pub data_dir: PathBuf,
+    /// Where the table lies.
+    pub table: Location,
+    /// How often commits of other processes are looked for; none when there are no others.
+    pub follow_interval: Option<std::time::Duration>,
     pub flush: FlushLimits,
     pub wal: WalConfig,
     pub engine: EngineLimits,
@@ -79,13 +81,10 @@ impl Store {
             let path = data_dir.clone();
             move |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path, doing, source }
         };
-        let (table_dir, wal_dir) = (settings.data_dir.join("logs"), settings.data_dir.join("wal"));
-        for dir in [&table_dir, &wal_dir] {
-            std::fs::create_dir_all(dir).map_err(|e| failed("creating directories")(e.into()))?;
-        }
+        let wal_dir = settings.data_dir.join("wal");
+        std::fs::create_dir_all(&wal_dir).map_err(|e| failed("creating directories")(e.into()))?;
         let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
-        let store = local_store(&table_dir).map_err(|e| failed("opening the table's directory")(e.into()))?;
-        let root = ObjectPath::default();
+        let (store, root) = settings.table.open().map_err(|e| failed("opening the table's store")(e.into()))?;
         let (table, state) = Table::open(store.clone(), root.clone(), clock.clone())
             .await
             .map_err(|e| failed("opening the table")(e.into()))?;
@@ -113,13 +112,14 @@ impl Store {
             query_threads.handle().clone(),
         )
         .map_err(|e| failed("setting up the query engine")(e.into()))?;
-        let shard = Arc::new(Shard::new(wal, catalog, settings.flush, flush_due));
+        let shard = Arc::new(Shard::new(wal, catalog, settings.flush, clock.clone(), flush_due));
         let flusher =
             Arc::new(Flusher::new(shard.clone(), Arc::new(table), store, root, app_id, flushed, clock, on_flush));
         let stop_flushing = Arc::new(Notify::new());
         let flush_loop = tokio::spawn({
             let (flusher, stop) = (flusher.clone(), stop_flushing.clone());
-            async move { flusher.run(stop).await }
+            let follow = settings.follow_interval;
+            async move { flusher.run(follow, stop).await }
         });
         Ok(Store {
             shard,
@@ -201,10 +201,6 @@ async fn open_wal(
         Ok((Wal::open(lock, &wal_dir, config, end, on_durable)?, found))
     });
     Ok(opening.await??)
-}
-
-fn local_store(dir: &Path) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true)))
 }
 
 /// The name under which this log's position is kept in the table. It lives with the log, so that a

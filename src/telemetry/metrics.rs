@@ -11,6 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, exponential_buckets,
 };
 
+use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -80,6 +81,11 @@ pub struct Metrics {
     pub results_cache_bytes: Gauge,
     pub results_cache_entries: Gauge,
     pub results_cache_requests: GaugeVec,
+
+    /// 1 while the file of overrides is good.
+    pub overrides_good: IntGauge,
+
+    pub kafka: KafkaMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -89,32 +95,32 @@ impl fmt::Debug for Metrics {
 }
 
 /// Makes metrics and registers them.
-struct Maker(Registry);
+pub(super) struct Maker(Registry);
 
 impl Maker {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+    pub(super) fn add<C: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
         let metric = metric.expect("metric names and labels are constants, tested");
         self.0.register(Box::new(metric.clone())).expect("every metric has a name of its own, tested");
         metric
     }
 
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
+    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.add(IntCounter::new(name, help))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::new(name, help))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    fn histograms(&self, name: &str, help: &str, buckets: Vec<f64>, labels: &[&str]) -> HistogramVec {
+    pub(super) fn histograms(&self, name: &str, help: &str, buckets: Vec<f64>, labels: &[&str]) -> HistogramVec {
         self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
     }
 }
@@ -227,6 +233,11 @@ impl Metrics {
                 Opts::new("millrace_results_cache_requests", "Look-ups of query results since the start, by outcome."),
                 &["outcome"],
             )),
+            overrides_good: make.gauge(
+                "loki_runtime_config_last_reload_successful",
+                "Whether the last runtime-config reload attempt was successful.",
+            ),
+            kafka: KafkaMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

@@ -189,7 +189,7 @@ impl Expression {
     fn write_in_parens(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExpressionKind::Pipe(pipe) => write!(f, "({pipe})"),
-            _ => self.fmt(f),
+            _ => write!(f, "{self}"),
         }
     }
 }

@@ -12,13 +12,13 @@ pub(super) const LIST_ITEMS_MAX: usize = 100_000;
 /// Steps of one execution: real templates take some hundreds; this many take well under a second.
 const STEPS_MAX: usize = 1_000_000;
 /// Bytes that a function may read or write for one step.
-const BYTES_PER_STEP: usize = 32;
+const BYTES_PER_STEP: usize = 16;
 /// Actions and parentheses inside each other, in a text; Go has no bound for actions and 10,000 for parentheses.
-pub(super) const NESTING_MAX: usize = 100;
+pub(super) const NESTING_MAX: usize = 64;
 /// Templates that call each other; Go allows 100,000.
 pub(super) const TEMPLATE_DEPTH_MAX: usize = 100;
 /// Actions, parentheses and templates that are being executed at once.
-pub(super) const EXECUTION_DEPTH_MAX: usize = 250;
+pub(super) const EXECUTION_DEPTH_MAX: usize = 200;
 /// Lists and maps inside each other.
 pub(super) const VALUE_DEPTH_MAX: usize = 200;
 

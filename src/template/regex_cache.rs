@@ -25,9 +25,7 @@ impl CompiledRegex {
     fn new(pattern: &[u8]) -> Self {
         let regex = match std::str::from_utf8(pattern) {
             Ok(text) => compile_go_regex(text),
-            Err(_) => {
-                Err(format!("error parsing regexp: invalid UTF-8: `{}`", String::from_utf8_lossy(pattern)))
-            }
+            Err(_) => Err(format!("error parsing regexp: invalid UTF-8: `{}`", String::from_utf8_lossy(pattern))),
         };
         CompiledRegex { pattern: pattern.to_owned(), regex }
     }

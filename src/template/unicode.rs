@@ -32,6 +32,19 @@ static UPPER: LazyLock<CharSet> = LazyLock::new(|| CharSet::new(r"\p{Lu}"));
 static LOWER: LazyLock<CharSet> = LazyLock::new(|| CharSet::new(r"\p{Ll}"));
 static TITLE: LazyLock<CharSet> = LazyLock::new(|| CharSet::new(r"\p{Lt}"));
 
+static NUMBERS: LazyLock<CharSet> = LazyLock::new(|| CharSet::new(r"\p{N}"));
+static PUNCTUATION: LazyLock<CharSet> = LazyLock::new(|| CharSet::new(r"\p{P}"));
+
+/// Go's `unicode.IsNumber`.
+pub(super) fn is_number(c: char) -> bool {
+    NUMBERS.contains(c)
+}
+
+/// Go's `unicode.IsPunct`.
+pub(super) fn is_punctuation(c: char) -> bool {
+    PUNCTUATION.contains(c)
+}
+
 /// Go's `unicode.IsLetter`.
 pub(super) fn is_letter(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_alphabetic() } else { LETTERS.contains(c) }

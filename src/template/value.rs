@@ -50,7 +50,7 @@ pub enum Value<'a> {
 
 /// A value and the type it is held in.
 #[derive(Clone)]
-pub struct Operand<'a> {
+pub(super) struct Operand<'a> {
     pub(super) value: Value<'a>,
     /// Held in an `interface {}`: an element of a list or map of anything, or the result of a function of anything.
     pub(super) is_boxed: bool,
@@ -88,6 +88,7 @@ pub struct Map<'a> {
     element: Element,
     entries: RefCell<BTreeMap<Text<'a>, Value<'a>>>,
     depth: usize,
+    is_nil: bool,
 }
 
 /// A struct of Go: its fields in their order.
@@ -96,7 +97,7 @@ pub struct Struct<'a> {
     pub(super) fields: Vec<StructField<'a>>,
 }
 
-pub struct StructField<'a> {
+pub(super) struct StructField<'a> {
     pub(super) name: &'static str,
     pub(super) value: Operand<'a>,
 }
@@ -119,7 +120,7 @@ pub(super) enum Kind {
 }
 
 impl<'a> Operand<'a> {
-    pub(super) const NIL: Operand<'static> = Operand { value: Value::Nil, is_boxed: false };
+    pub(super) const NIL: Operand<'a> = Operand { value: Value::Nil, is_boxed: false };
 
     /// As an element of a list or map of `element`.
     pub(super) fn element(value: Value<'a>, element: Element) -> Self {
@@ -221,6 +222,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The type of what a pointer points to.
+    pub(super) fn target_type_name(&self) -> &'static str {
+        match self {
+            Value::Location(_) => "time.Location",
+            other => other.target().type_name(),
+        }
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self {
             Value::Nil => Kind::Invalid,
@@ -284,6 +293,7 @@ impl<'a> Value<'a> {
         match self {
             Value::Nil => true,
             Value::List(list) => list.backing.is_nil,
+            Value::Map(map) => map.is_nil,
             _ => false,
         }
     }
@@ -362,7 +372,16 @@ impl<'a> List<'a> {
 impl<'a> Map<'a> {
     pub(super) fn new(element: Element, entries: BTreeMap<Text<'a>, Value<'a>>) -> Self {
         let depth = 1 + entries.values().map(Value::depth).max().unwrap_or(0);
-        Map { element, entries: RefCell::new(entries), depth }
+        Map { element, entries: RefCell::new(entries), depth, is_nil: false }
+    }
+
+    /// The nil of a map's type, which can be read but not written.
+    pub(super) fn nil(element: Element) -> Self {
+        Map { element, entries: RefCell::default(), depth: 1, is_nil: true }
+    }
+
+    pub(super) fn is_nil(&self) -> bool {
+        self.is_nil
     }
 
     pub(super) fn element(&self) -> Element {

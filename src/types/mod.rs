@@ -6,4 +6,5 @@ pub mod ids;
 pub mod labels;
 pub mod rows;
 pub mod time;
+pub mod txn;
 pub mod units;

@@ -121,7 +121,7 @@ pub struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    fn of(map: &'a MapArray) -> Self {
+    pub fn of(map: &'a MapArray) -> Self {
         Metadata { map, keys: map.keys().as_string(), values: map.values().as_string() }
     }
 

@@ -1,6 +1,5 @@
 //! Starts the real binary, speaks HTTP to it, and kills it.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,40 +11,38 @@ use serde_json::Value;
 const START_WAIT: Duration = Duration::from_secs(30);
 
 /// A running server; dropped means killed.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub url: String,
-    pub data: PathBuf,
+    pub(crate) url: String,
     /// What it printed before it was ready.
-    pub banner: Vec<String>,
+    pub(crate) banner: Vec<String>,
 }
 
 /// A status and a body.
 #[derive(Debug, Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub body: Vec<u8>,
-    pub headers: BTreeMap<String, String>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {}", self.text()))
     }
 }
 
 /// Path of a file in the repository.
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 impl Server {
     /// Starts on a free port with the given configuration file and data directory.
-    pub fn start(data: &Path, config: Option<&Path>, arguments: &[&str]) -> Server {
+    pub(crate) fn start(data: &Path, config: Option<&Path>, arguments: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
         command.arg("serve").arg("--data").arg(data).arg("--http-port").arg("0").args(arguments);
         if let Some(config) = config {
@@ -81,7 +78,7 @@ impl Server {
                 Err(_) => panic!("the server did not say where it listens; it said {banner:?}"),
             }
         };
-        let server = Server { child, url, data: data.to_owned(), banner };
+        let server = Server { child, url, banner };
         server.wait_ready();
         server
     }
@@ -97,11 +94,11 @@ impl Server {
         panic!("not ready after {START_WAIT:?}");
     }
 
-    pub fn get(&self, path: &str, params: &[(&str, &str)]) -> Reply {
+    pub(crate) fn get(&self, path: &str, params: &[(&str, &str)]) -> Reply {
         self.get_with(path, params, &[])
     }
 
-    pub fn get_with(&self, path: &str, params: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+    pub(crate) fn get_with(&self, path: &str, params: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
         let mut request = agent().get(format!("{}{path}", self.url));
         for (name, value) in params {
             request = request.query(*name, *value);
@@ -112,7 +109,7 @@ impl Server {
         reply(request.call())
     }
 
-    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut request = agent().post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -121,19 +118,19 @@ impl Server {
     }
 
     /// Pushes JSON; anything but 204 fails the test.
-    pub fn push(&self, body: &Value) {
+    pub(crate) fn push(&self, body: &Value) {
         let answer =
             self.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body.to_string().as_bytes());
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let answer = self.post("/flush", &[], b"");
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
     /// The one number of an instant query such as `sum(count_over_time(…))`; 0 when the vector is empty.
-    pub fn number(&self, query: &str, time_s: i64) -> f64 {
+    pub(crate) fn number(&self, query: &str, time_s: i64) -> f64 {
         let answer = self.get("/loki/api/v1/query", &[("query", query), ("time", &time_s.to_string())]);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body = answer.json();
@@ -142,21 +139,17 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// SIGTERM, and the wait for a clean end.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         let ended = self.child.wait().expect("it ends");
         assert!(ended.success(), "SIGTERM ended with {ended}");
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 
@@ -179,15 +172,10 @@ fn reply(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Reply
     match answer {
         Ok(response) => {
             let status = response.status().as_u16();
-            let headers = response
-                .headers()
-                .iter()
-                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-                .collect();
             let mut body = Vec::new();
             let _ = response.into_body().into_reader().read_to_end(&mut body);
-            Reply { status, body, headers }
+            Reply { status, body }
         }
-        Err(error) => Reply { status: 0, body: error.to_string().into_bytes(), headers: BTreeMap::new() },
+        Err(error) => Reply { status: 0, body: error.to_string().into_bytes() },
     }
 }

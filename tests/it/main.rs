@@ -2,9 +2,13 @@
 //!
 //! Invariant: a test starts its own server on a free port and a directory of its own, and ends it.
 
+#![expect(clippy::disallowed_methods, reason = "real programs are driven by the wall clock")]
+
+mod broker;
 mod clients;
 mod golden;
 mod harness;
+mod kafka;
 mod kill;
 mod lifecycle;
 mod pushes;

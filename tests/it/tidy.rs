@@ -5,7 +5,7 @@
 //! | layer | modules | |
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
-//! | L1 | tasks, telemetry, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
+//! | L1 | tasks, telemetry, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | wal, head, files | islands that never import each other |
 //! | L3 | catalog, ingest, query | engines; `catalog` says where rows are |
 //! | L4 | receive | edges |
@@ -23,6 +23,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("types", 0),
     ("tasks", 1),
     ("telemetry", 1),
+    ("store", 1),
     ("streams", 1),
     ("template", 1),
     ("logql", 1),

@@ -83,7 +83,7 @@ pub async fn detected_labels(
         text => logql::parse_matchers(text, true).map_err(|error| ApiError::bad_input(error.to_string()))?,
     };
     let mut out = String::from("{\"detectedLabels\":[");
-    if let Some(range) = metadata_range(&shared, &params)? {
+    if let Some(range) = metadata_range(&shared, &tenant, &params)? {
         let mut first = true;
         for (name, values) in shared.state.engine.labels_with_values(&tenant, range, &matchers).await? {
             if !ALWAYS_SHOWN.contains(&name.as_str()) && are_ids(values.iter().map(String::as_str)) {
@@ -117,9 +117,9 @@ async fn newest_lines(shared: &Shared, tenant: TenantId, params: &Params) -> Res
         Ok(Expr::Metric(_)) => return Err(ApiError::bad_input("only log selector is supported")),
         Err(error) => return Err(ApiError::bad_input(error.to_string())),
     }
-    let limits = &shared.state.config.limits_config;
-    check_entries(limits, lines)?;
-    let Some((start, end)) = allowed_range(limits, range.start, range.end, now)? else { return Ok(Vec::new()) };
+    let limits = shared.state.limits.of(&tenant);
+    check_entries(&limits, lines)?;
+    let Some((start, end)) = allowed_range(&limits, range.start, range.end, now)? else { return Ok(Vec::new()) };
     let request = QueryRequest {
         tenant,
         text,
@@ -128,6 +128,8 @@ async fn newest_lines(shared: &Shared, tenant: TenantId, params: &Params) -> Res
         direction: Direction::Backward,
         categorize: true,
         splitting: None,
+        series_max: limits.max_query_series,
+        timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
     let _running = shared.query_gate.enter().await?;
     match shared.state.engine.query(request).await?.0 {

@@ -18,7 +18,7 @@ const SHARD_LABEL: &str = "__stream_shard__";
 
 /// `GET|POST /loki/api/v1/labels`.
 pub async fn names(State(shared): State<Shared>, Tenant(tenant): Tenant, params: Params) -> Result<Response, ApiError> {
-    let Some(range) = metadata_range(&shared, &params)? else { return Ok(answer(&[])) };
+    let Some(range) = metadata_range(&shared, &tenant, &params)? else { return Ok(answer(&[])) };
     let matchers = matchers(&params)?;
     Ok(answer(&shared.state.engine.label_names(&tenant, range, &matchers).await?))
 }
@@ -30,7 +30,7 @@ pub async fn values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let Some(range) = metadata_range(&shared, &params)? else { return Ok(answer(&[])) };
+    let Some(range) = metadata_range(&shared, &tenant, &params)? else { return Ok(answer(&[])) };
     let matchers = matchers(&params)?;
     if name == SHARD_LABEL {
         return Ok(answer(&[]));

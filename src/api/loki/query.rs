@@ -14,6 +14,7 @@ use crate::api::loki::encode;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
 use crate::api::tenant::Tenant;
+use crate::ingest::limits::Limits;
 use crate::logql;
 use crate::logql::ast::Expr;
 use crate::query::matrix::Steps;
@@ -31,14 +32,14 @@ pub async fn range(
     params: Params,
 ) -> Result<Response, ApiError> {
     let now = shared.state.clock.now();
-    let limits = &shared.state.config.limits_config;
+    let limits = shared.state.limits.of(&tenant);
     let range = RangeParams::parse(&params, now)?;
     let asked = Asked::parse(&params)?;
     if asked == Asked::Logs {
-        check_entries(limits, range.limit)?;
+        check_entries(&limits, range.limit)?;
     }
     let categorize = has_flag(&headers, CATEGORIZE);
-    let Some((start, end)) = allowed_range(limits, range.start, range.end, now)? else {
+    let Some((start, end)) = allowed_range(&limits, range.start, range.end, now)? else {
         return Ok(encode::answer(asked.nothing(), &QueryStats::default(), categorize));
     };
     let request = QueryRequest {
@@ -48,7 +49,9 @@ pub async fn range(
         limit: range.limit,
         direction: range.direction,
         categorize,
-        splitting: splitting(&shared, &headers),
+        splitting: splitting(&shared, &limits, &headers),
+        series_max: limits.max_query_series,
+        timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
     run(&shared, &params, request, asked).await
 }
@@ -67,6 +70,7 @@ pub async fn instant(
             "log queries are not supported as an instant query type, please change your query to a range query type",
         ));
     }
+    let limits = shared.state.limits.of(&tenant);
     let request = QueryRequest {
         tenant,
         text: params.get("query").to_owned(),
@@ -75,6 +79,8 @@ pub async fn instant(
         direction: instant.direction,
         categorize: has_flag(&headers, CATEGORIZE),
         splitting: None,
+        series_max: limits.max_query_series,
+        timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
     run(&shared, &params, request, asked).await
 }
@@ -143,10 +149,10 @@ fn count(shared: &Shared, tenant: &TenantId, stats: &QueryStats) {
 }
 
 /// How the answer may be cut and kept, by the settings and by what the client asks for.
-fn splitting(shared: &Shared, headers: &HeaderMap) -> Option<Splitting> {
+fn splitting(shared: &Shared, limits: &Limits, headers: &HeaderMap) -> Option<Splitting> {
     let config = &shared.state.config;
-    let interval_ns = config.split_interval().nanos();
-    let freshness_ns = config.limits_config.max_cache_freshness_per_query.nanos();
+    let interval_ns = config.split_interval(limits).nanos();
+    let freshness_ns = limits.max_cache_freshness_per_query.nanos();
     let kept = config.query_range.cache_results && config.query_range.results_cache.cache.embedded_cache.enabled;
     let wanted = kept && interval_ns > 0 && !has_no_cache(headers);
     wanted.then_some(Splitting { interval_ns, freshness_ns })

@@ -21,7 +21,7 @@ pub async fn series(
     Tenant(tenant): Tenant,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let range = metadata_range(&shared, &params)?;
+    let range = metadata_range(&shared, &tenant, &params)?;
     let any_of = selectors(&params)?;
     let streams = match range {
         Some(range) => shared.state.engine.series(&tenant, range, &any_of).await?,

@@ -15,6 +15,7 @@ use super::data_file::{DataFile, date_text, day_of, from_uri, place, to_uri};
 use super::{Change, OPERATION_OPTIMIZE, TableError};
 use crate::types::ids::TenantId;
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
+use crate::types::txn::TxnStep;
 
 /// Newest Delta protocol this program reads and writes: no column mapping, no deletion vectors.
 const READER_VERSION: i32 = 1;
@@ -231,15 +232,15 @@ pub(super) fn encode_commit(
     info: &CommitInfo,
     add: &[DataFile],
     remove: &[DataFile],
-    txns: &[(String, i64)],
+    txns: &[TxnStep],
     now: UnixNanos,
 ) -> Vec<u8> {
     let now_ms = millis(now);
     let data_change = info.operation != OPERATION_OPTIMIZE;
     let mut out = Vec::with_capacity(512 * (1 + add.len() + remove.len()));
     Action { commit_info: Some(info.clone()), ..Action::default() }.push_line(&mut out);
-    for (app_id, version) in txns {
-        Action::txn(app_id.clone(), *version, Some(now_ms)).push_line(&mut out);
+    for step in txns {
+        Action::txn(step.app_id.to_string(), step.to, Some(now_ms)).push_line(&mut out);
     }
     for file in remove {
         Action::remove(file, now_ms, data_change).push_line(&mut out);

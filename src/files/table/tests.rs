@@ -5,6 +5,7 @@ use object_store::{ObjectStoreExt, PutOptions, PutPayload};
 use super::*;
 use crate::types::ids::TenantId;
 use crate::types::time::{NANOS_PER_DAY, UnixNanos};
+use crate::types::txn::After;
 
 const DAY: i32 = 20_468;
 
@@ -37,8 +38,8 @@ fn sorted(mut state: TableState) -> TableState {
     state
 }
 
-fn txn(version: i64) -> Vec<(String, i64)> {
-    vec![("wal-1".to_owned(), version)]
+fn txn(version: i64) -> Vec<TxnStep> {
+    vec![TxnStep { app_id: "wal-1".into(), after: After::AnyLower, to: version }]
 }
 
 #[tokio::test]
@@ -54,6 +55,22 @@ async fn created_committed_reopened() {
     assert_eq!(state.version, 2);
     assert_eq!(state.txns, HashMap::from([("wal-1".to_owned(), 7)]));
     assert_eq!(sorted(state).files, [file("a", 3), files[1].clone()]);
+}
+
+#[tokio::test]
+async fn a_source_that_changed_hands_is_fenced() {
+    let store = memory();
+    let (one, _) = open(&store).await;
+    let (two, _) = open(&store).await;
+    let step = |after, to| vec![TxnStep { app_id: "kafka/t/0".into(), after: After::Exactly(after), to }];
+    one.commit(&[file("a", 1)], &[], &step(None, 10), OPERATION_WRITE).await.expect("commits");
+    // The second process has not heard of it and would store the same records again.
+    let refused = two.commit(&[file("a", 2)], &[], &step(None, 12), OPERATION_WRITE).await;
+    assert!(matches!(refused, Err(TableError::Fenced { recorded: Some(10), .. })), "{refused:?}");
+    two.commit(&[file("a", 3)], &[], &step(Some(10), 12), OPERATION_WRITE).await.expect("commits");
+    let refused = one.commit(&[file("a", 4)], &[], &step(Some(10), 15), OPERATION_WRITE).await;
+    assert!(matches!(refused, Err(TableError::Fenced { recorded: Some(12), .. })), "{refused:?}");
+    assert_eq!(numbers(open(&store).await.1.files), [1, 3]);
 }
 
 #[tokio::test]

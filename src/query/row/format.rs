@@ -6,15 +6,28 @@
 
 use super::builder::{Category, Context, LabelState, LineView, Name, Text};
 use super::compile::CompileError;
-use super::hints::template_fields;
 use crate::logql::ast::{FormatSource, LabelFormat};
-use crate::template::{Scope, Template, loki_functions};
+use crate::template::{Host, Scope, Template, loki_functions};
 
 /// What a template sees of a row.
 struct RowScope<'s> {
     cx: &'s Context<'s>,
     labels: &'s LabelState,
     line: &'s str,
+}
+
+impl Host for RowScope<'_> {
+    fn now_ns(&self) -> i64 {
+        self.cx.now_ns
+    }
+
+    fn line(&self) -> &str {
+        self.line
+    }
+
+    fn timestamp_ns(&self) -> i64 {
+        self.cx.timestamp_ns
+    }
 }
 
 impl Scope for RowScope<'_> {
@@ -30,18 +43,6 @@ impl Scope for RowScope<'_> {
 
     fn for_each_field(&self, visit: &mut dyn FnMut(&str, &str)) {
         self.labels.for_each(self.cx, |_: Category, name, value| visit(name, value));
-    }
-
-    fn line(&self) -> &str {
-        self.line
-    }
-
-    fn timestamp_ns(&self) -> i64 {
-        self.cx.timestamp_ns
-    }
-
-    fn now_ns(&self) -> i64 {
-        self.cx.now_ns
     }
 }
 
@@ -68,9 +69,9 @@ impl LineFormatStep {
     pub(super) fn new(text: &str) -> Result<Self, CompileError> {
         let template = Template::parse("line", text, loki_functions())
             .map_err(|error| CompileError::new(format!("invalid line template: {error}")))?;
-        Ok(match only_field(text) {
+        Ok(match template.only_field() {
             Some(field) => LineFormatStep::Field(Name::new(field)),
-            None => LineFormatStep::Template { template, fields: template_fields(text) },
+            None => LineFormatStep::Template { fields: template.listed_fields(), template },
         })
     }
 
@@ -104,15 +105,6 @@ impl LineFormatStep {
             },
         }
     }
-}
-
-/// `{{ .name }}`, with or without trim markers.
-fn only_field(text: &str) -> Option<&str> {
-    let inside = text.strip_prefix("{{")?.strip_suffix("}}")?;
-    let inside = inside.strip_prefix("- ").unwrap_or(inside);
-    let inside = inside.strip_suffix(" -").unwrap_or(inside);
-    let name = inside.trim_matches([' ', '\t', '\n', '\r']).strip_prefix('.')?;
-    (!name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')).then_some(name)
 }
 
 #[derive(Debug)]
@@ -151,7 +143,7 @@ impl LabelFormatStep {
                     let template = Template::parse("label", text, loki_functions()).map_err(|error| {
                         CompileError::new(format!("invalid template for label '{}': {error}", format.label))
                     })?;
-                    Source::Template { template, fields: template_fields(text) }
+                    Source::Template { fields: template.listed_fields(), template }
                 }
             };
             Ok(Format { label: Name::new(&format.label), source })

@@ -7,30 +7,30 @@ const DEPTH_MAX: usize = 128;
 
 /// The text is not JSON, or not of the shape asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct JsonError {
-    pub(super) expected: &'static str,
-    pub(super) at: usize,
+pub(in crate::receive) struct JsonError {
+    pub(in crate::receive) expected: &'static str,
+    pub(in crate::receive) at: usize,
 }
 
-pub(super) type JsonResult<T> = Result<T, JsonError>;
+pub(in crate::receive) type JsonResult<T> = Result<T, JsonError>;
 
 #[derive(Debug, Clone)]
-pub(super) struct JsonReader<'a> {
+pub(in crate::receive) struct JsonReader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> JsonReader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(in crate::receive) fn new(text: &'a str) -> Self {
         JsonReader { text, at: 0 }
     }
 
-    pub(super) fn fail<T>(&self, expected: &'static str) -> JsonResult<T> {
+    pub(in crate::receive) fn fail<T>(&self, expected: &'static str) -> JsonResult<T> {
         Err(JsonError { expected, at: self.at })
     }
 
     /// The next byte that is no white space.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(in crate::receive) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
@@ -41,7 +41,7 @@ impl<'a> JsonReader<'a> {
         None
     }
 
-    pub(super) fn expect(&mut self, byte: u8, expected: &'static str) -> JsonResult<()> {
+    pub(in crate::receive) fn expect(&mut self, byte: u8, expected: &'static str) -> JsonResult<()> {
         if self.peek() != Some(byte) {
             return self.fail(expected);
         }
@@ -50,7 +50,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Takes `null` if it is next.
-    pub(super) fn take_null(&mut self) -> bool {
+    pub(in crate::receive) fn take_null(&mut self) -> bool {
         let is_null = self.peek().is_some() && self.text[self.at..].starts_with("null");
         if is_null {
             self.at += 4;
@@ -59,7 +59,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Calls `member` with each key; it must read the value.
-    pub(super) fn object(
+    pub(in crate::receive) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, Cow<'a, str>) -> JsonResult<()>,
     ) -> JsonResult<()> {
@@ -84,7 +84,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Calls `item` before each item; it must read it.
-    pub(super) fn array(&mut self, mut item: impl FnMut(&mut Self) -> JsonResult<()>) -> JsonResult<()> {
+    pub(in crate::receive) fn array(&mut self, mut item: impl FnMut(&mut Self) -> JsonResult<()>) -> JsonResult<()> {
         self.expect(b'[', "[")?;
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -104,7 +104,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// A string; borrowed when it has no escapes.
-    pub(super) fn string(&mut self) -> JsonResult<Cow<'a, str>> {
+    pub(in crate::receive) fn string(&mut self) -> JsonResult<Cow<'a, str>> {
         self.expect(b'"', "a string")?;
         let start = self.at;
         let found = memchr::memchr2(b'"', b'\\', &self.text.as_bytes()[start..]);
@@ -123,7 +123,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// As [`JsonReader::string`], into `scratch` when there are escapes: for values read by the million.
-    pub(super) fn string_into<'s>(&mut self, scratch: &'s mut String) -> JsonResult<&'s str>
+    pub(in crate::receive) fn string_into<'s>(&mut self, scratch: &'s mut String) -> JsonResult<&'s str>
     where
         'a: 's,
     {
@@ -207,7 +207,7 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Passes over any value. Answers its text.
-    pub(super) fn skip(&mut self) -> JsonResult<&'a str> {
+    pub(in crate::receive) fn skip(&mut self) -> JsonResult<&'a str> {
         self.peek();
         let start = self.at;
         self.skip_value(0)?;

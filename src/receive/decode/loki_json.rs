@@ -176,7 +176,7 @@ fn entry(reader: &mut JsonReader<'_>, admission: &mut Admission<'_>, scratch: &m
         }
     }
     reader.expect(b']', "]")?;
-    admission.entry(ts_ns, line, &metadata);
+    let _ = admission.entry(ts_ns, line, &metadata);
     Ok(())
 }
 
@@ -216,7 +216,9 @@ fn legacy_stream<'a>(reader: &mut JsonReader<'a>, admission: &mut Admission<'_>)
             Ok(())
         })?;
         match ts_ns {
-            Some(ts_ns) => admission.entry(ts_ns, &line, &[]),
+            Some(ts_ns) => {
+                let _ = admission.entry(ts_ns, &line, &[]);
+            }
             None => return reader.fail("a time as RFC 3339"),
         }
         Ok(())

@@ -79,7 +79,7 @@ fn decode_entry(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushEr
         Ok(())
     })?;
     let ts_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-    admission.entry(ts_ns, &line, &metadata);
+    let _ = admission.entry(ts_ns, &line, &metadata);
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 //! Lines that are not UTF-8 have their bad bytes replaced by U+FFFD, as Loki's answers show them.
 
 mod body;
-mod json_reader;
+pub(super) mod json_reader;
 mod label_text;
 mod loki_json;
 mod loki_proto;
@@ -70,7 +70,41 @@ pub fn decode_push(
     body_limits: &BodyLimits,
     now: UnixNanos,
 ) -> PushOutcome {
-    match admit(request, limits, body_limits, now) {
+    outcome_of(admit(request, limits, body_limits, now))
+}
+
+/// A push that came without HTTP around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushKind {
+    LokiJson,
+    /// With snappy around it or without.
+    LokiProtobuf,
+    OtlpProtobuf,
+}
+
+/// Decodes and checks one push that came as a record.
+pub fn decode_record(
+    kind: PushKind,
+    body: &[u8],
+    limits: &Limits,
+    body_limits: &BodyLimits,
+    now: UnixNanos,
+) -> PushOutcome {
+    let mut admission = Admission::new(limits, now, body.len());
+    let decoded = match kind {
+        PushKind::LokiJson => loki_json::decode(body, &mut admission),
+        PushKind::LokiProtobuf => match body::unsnap(body, body_limits) {
+            Ok(inside) => loki_proto::decode(&inside, &mut admission),
+            Err(_) => loki_proto::decode(body, &mut admission),
+        },
+        PushKind::OtlpProtobuf => Err(PushError::bad("OTLP is not read from records")),
+    };
+    let finished = || admission.finish().map_err(|error| PushError { status: 500, text: error.to_string() });
+    outcome_of(decoded.and_then(|()| finished()))
+}
+
+fn outcome_of(admitted: Result<Admitted, PushError>) -> PushOutcome {
+    match admitted {
         Err(error) => PushOutcome::refused(error),
         Ok(admitted) if admitted.streams == 0 => PushOutcome::refused(PushError {
             status: 422,

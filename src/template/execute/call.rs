@@ -10,7 +10,7 @@ use crate::template::regex_cache::CompiledRegex;
 use crate::template::value::{Operand, Value};
 
 /// Arguments that need no allocation.
-const INLINE_MAX: usize = 4;
+const INLINE_MAX: usize = 3;
 
 /// The arguments of one call.
 enum Arguments<'a> {
@@ -57,7 +57,7 @@ impl<'a> Executor<'a> {
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
     ) -> Executed<Operand<'a>> {
-        self.call_on(dot, function, failed_at, regex, arguments, last, Operand::NIL)
+        self.call_on(dot, function, failed_at, regex, arguments, last, &Operand::NIL)
     }
 
     pub(super) fn method_call(
@@ -67,7 +67,7 @@ impl<'a> Executor<'a> {
         failed_at: Place<'a>,
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
-        receiver: Operand<'a>,
+        receiver: &Operand<'a>,
     ) -> Executed<Operand<'a>> {
         self.call_on(dot, method, failed_at, None, arguments, last, receiver)
     }
@@ -81,7 +81,7 @@ impl<'a> Executor<'a> {
         regex: Option<&'a OnceLock<CompiledRegex>>,
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
-        receiver: Operand<'a>,
+        receiver: &Operand<'a>,
     ) -> Executed<Operand<'a>> {
         self.step()?;
         self.check_count(function, arguments, last.is_some())?;
@@ -93,7 +93,7 @@ impl<'a> Executor<'a> {
             _ => None,
         };
         let values = self.arguments(dot, function, arguments, last)?;
-        let mut call = Call::new(values.as_slice(), &receiver, &mut self.runtime, regex);
+        let mut call = Call::new(values.as_slice(), receiver, &mut self.runtime, regex);
         let result = match function.body {
             Body::Value(body) => body(&mut call),
             Body::Text(body) => call.text_value(body),
@@ -163,8 +163,9 @@ impl<'a> Executor<'a> {
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
     ) -> Executed<Arguments<'a>> {
-        let parameter = |at: usize| function.parameters.get(at).copied().or(function.variadic).unwrap_or(Parameter::Any);
-        let mut values = Arguments::with_capacity(arguments.len() + 1);
+        let parameter =
+            |at: usize| function.parameters.get(at).copied().or(function.variadic).unwrap_or(Parameter::Any);
+        let mut values = Arguments::with_capacity(arguments.len() + usize::from(last.is_some()));
         for (at, expression) in arguments.iter().enumerate() {
             values.push(self.argument(dot, parameter(at), expression)?);
         }

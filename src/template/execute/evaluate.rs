@@ -36,7 +36,7 @@ impl<'a> Executor<'a> {
         match &first.kind {
             ExpressionKind::Field(names) => {
                 self.place = Place::Expression(first);
-                self.fields(dot, dot.clone(), first, names, arguments, last)
+                self.fields(dot, dot, first, names, arguments, last)
             }
             ExpressionKind::Chain { of, fields } => self.chain(dot, first, of, fields, arguments, last),
             ExpressionKind::Function { function, .. } => {
@@ -100,7 +100,7 @@ impl<'a> Executor<'a> {
             self.no_arguments(expression, arguments, last.as_ref())?;
             return Ok(value);
         }
-        self.fields(dot, value, expression, fields, arguments, last)
+        self.fields(dot, &value, expression, fields, arguments, last)
     }
 
     /// `(pipe).a` or `function.a`.
@@ -115,7 +115,7 @@ impl<'a> Executor<'a> {
     ) -> Executed<Operand<'a>> {
         self.place = Place::Expression(expression);
         let value = self.untyped_argument(dot, of)?;
-        self.fields(dot, value, expression, fields, arguments, last)
+        self.fields(dot, &value, expression, fields, arguments, last)
     }
 
     /// An expression that is no constant, of whatever type.
@@ -123,7 +123,7 @@ impl<'a> Executor<'a> {
         self.place = Place::Expression(expression);
         match &expression.kind {
             ExpressionKind::Dot => Ok(dot.clone()),
-            ExpressionKind::Field(names) => self.fields(dot, dot.clone(), expression, names, &[], None),
+            ExpressionKind::Field(names) => self.fields(dot, dot, expression, names, &[], None),
             ExpressionKind::Variable(names) => self.variable_fields(dot, expression, names, &[], None),
             ExpressionKind::Pipe(pipe) => self.inner_pipe(dot, pipe),
             ExpressionKind::Function { function, .. } => {
@@ -143,7 +143,7 @@ impl<'a> Executor<'a> {
     ) -> Executed<Operand<'a>> {
         self.place = Place::Expression(expression);
         match &expression.kind {
-            ExpressionKind::Nil if parameter.can_be_nil() => Ok(Operand::NIL),
+            ExpressionKind::Nil if parameter.can_be_nil() => Ok(parameter.nil()),
             ExpressionKind::Nil => self.error(format!("cannot assign nil to {}", parameter.type_name())),
             ExpressionKind::Bool(_) | ExpressionKind::Number(_) | ExpressionKind::Text { .. } => {
                 self.constant_argument(parameter, expression)
@@ -174,14 +174,12 @@ impl<'a> Executor<'a> {
                 Some(float) => Value::Float(float),
                 None => return self.error(format!("expected float; found {expression}")),
             },
-            Parameter::Int | Parameter::Int64 | Parameter::Duration => {
-                match number.and_then(|number| number.integer) {
-                    Some(integer) if parameter == Parameter::Int => Value::Int(integer),
-                    Some(integer) if parameter == Parameter::Int64 => Value::Int64(integer),
-                    Some(integer) => Value::Duration(integer),
-                    None => return self.error(format!("expected integer; found {expression}")),
-                }
-            }
+            Parameter::Int | Parameter::Int64 | Parameter::Duration => match number.and_then(|number| number.integer) {
+                Some(integer) if parameter == Parameter::Int => Value::Int(integer),
+                Some(integer) if parameter == Parameter::Int64 => Value::Int64(integer),
+                Some(integer) => Value::Duration(integer),
+                None => return self.error(format!("expected integer; found {expression}")),
+            },
             _ => {
                 let type_name = parameter.type_name();
                 return self.error(format!("can't handle {expression} for arg of type {type_name}"));
@@ -209,7 +207,7 @@ impl<'a> Executor<'a> {
     pub(super) fn fitted(&self, operand: Operand<'a>, parameter: Parameter) -> Executed<Operand<'a>> {
         if !operand.is_valid() {
             return match parameter.can_be_nil() {
-                true => Ok(Operand::NIL),
+                true => Ok(parameter.nil()),
                 false => self.error(format!("invalid value; expected {}", parameter.type_name())),
             };
         }

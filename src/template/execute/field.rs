@@ -16,18 +16,21 @@ impl<'a> Executor<'a> {
     pub(super) fn fields(
         &mut self,
         dot: &Operand<'a>,
-        receiver: Operand<'a>,
+        receiver: &Operand<'a>,
         expression: &'a Expression,
         names: &'a [String],
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
     ) -> Executed<Operand<'a>> {
-        let [before @ .., name] = names else { return Ok(receiver) };
-        let mut receiver = receiver;
-        for name in before {
-            receiver = self.field(dot, name, expression, &[], None, receiver)?;
+        let [before @ .., name] = names else { return Ok(receiver.clone()) };
+        let [first, between @ ..] = before else {
+            return self.field(dot, name, expression, arguments, last, receiver);
+        };
+        let mut value = self.field(dot, first, expression, &[], None, receiver)?;
+        for name in between {
+            value = self.field(dot, name, expression, &[], None, &value)?;
         }
-        self.field(dot, name, expression, arguments, last, receiver)
+        self.field(dot, name, expression, arguments, last, &value)
     }
 
     fn field(
@@ -37,7 +40,7 @@ impl<'a> Executor<'a> {
         expression: &'a Expression,
         arguments: &'a [Expression],
         last: Option<Operand<'a>>,
-        receiver: Operand<'a>,
+        receiver: &Operand<'a>,
     ) -> Executed<Operand<'a>> {
         if !receiver.is_valid() {
             return Ok(Operand::NIL);
@@ -72,9 +75,7 @@ impl<'a> Executor<'a> {
             _ => None,
         };
         match found {
-            Some(_) if has_arguments => {
-                self.error(format!("{name} has arguments but cannot be invoked as function"))
-            }
+            Some(_) if has_arguments => self.error(format!("{name} has arguments but cannot be invoked as function")),
             Some(field) => Ok(field.value.clone()),
             None => self.error(format!("can't evaluate field {name} in type {type_name}")),
         }

@@ -7,9 +7,7 @@ use std::rc::Rc;
 use crate::template::format::string_of;
 use crate::template::functions::{Body, Call, CallError, Function, Parameter};
 use crate::template::value::{Operand, Value};
-use crate::types::go_time::{
-    GoTime, Zone, duration_seconds, format_duration, round_duration, truncate_duration,
-};
+use crate::types::go_time::{GoTime, Zone, duration_seconds, format_duration, round_duration, truncate_duration};
 
 type Called<'a> = Result<Operand<'a>, CallError>;
 

@@ -16,7 +16,7 @@ mod methods;
 
 use std::collections::BTreeMap;
 
-use super::ast::{Branch, ExpressionKind, Node, Pipe, Place, Range, TemplateCall, Tree};
+use super::ast::{Branch, Command, ExpressionKind, Node, Pipe, Place, Range, TemplateCall, Tree};
 use super::error::TemplateError;
 use super::format::{print_value, verbs};
 use super::functions::{Body, Runtime};
@@ -25,7 +25,8 @@ use super::strconv::quote::quoted;
 use super::value::{Element, Operand, Value};
 use super::{MissingKey, Template};
 
-type Executed<T> = Result<T, TemplateError>;
+/// Boxed, because results are passed along much more often than errors are made.
+type Executed<T> = Result<T, Box<TemplateError>>;
 
 /// Where to go on after nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,18 +89,18 @@ impl<'a> Executor<'a> {
     fn error<T>(&self, fault: impl Into<String>) -> Executed<T> {
         let fault = fault.into();
         let Some(position) = self.place.position() else {
-            return Err(TemplateError::ExecuteStart { template: self.name.to_owned(), fault });
+            return Err(Box::new(TemplateError::ExecuteStart { template: self.name.to_owned(), fault }));
         };
         let before = self.text.get(..position).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Err(TemplateError::Execute {
+        Err(Box::new(TemplateError::Execute {
             text: self.text_name.to_owned(),
             line: 1 + before.bytes().filter(|byte| *byte == b'\n').count(),
             column: before.len() - line_start,
             template: quoted(self.name.as_bytes()),
             place: self.place.to_string(),
             fault,
-        })
+        }))
     }
 
     fn limited<T>(&self, result: Result<T, LimitError>) -> Executed<T> {
@@ -173,6 +174,9 @@ impl<'a> Executor<'a> {
     /// A pipe whose value is printed, unless it declares variables.
     fn action(&mut self, dot: &Operand<'a>, pipe: &'a Pipe) -> Executed<()> {
         let [before @ .., last] = &*pipe.commands else { return Ok(()) };
+        if before.is_empty() && self.field_action(dot, pipe, last) {
+            return Ok(());
+        }
         let ExpressionKind::Function { function, .. } = &last.arguments[0].kind else {
             let value = self.pipe(dot, pipe)?;
             return if pipe.variables.is_empty() { self.print(&value) } else { Ok(()) };
@@ -194,6 +198,23 @@ impl<'a> Executor<'a> {
         let written = self.text_call(dot, function, body, last, value, &mut out);
         self.out = out;
         written
+    }
+
+    /// `{{.name}}` of a row, written without becoming a value; false of anything else.
+    #[inline]
+    fn field_action(&mut self, dot: &Operand<'a>, pipe: &'a Pipe, command: &'a Command) -> bool {
+        let (Value::Fields(scope), [argument], true) = (&dot.value, &*command.arguments, pipe.variables.is_empty())
+        else {
+            return false;
+        };
+        let ExpressionKind::Field(names) = &argument.kind else { return false };
+        let [name] = &**names else { return false };
+        match (scope.field(name), self.missing_key) {
+            (Some(text), _) => self.out.extend_from_slice(text.as_bytes()),
+            (None, MissingKey::Zero) => {}
+            (None, MissingKey::NoValue) => self.out.extend_from_slice(verbs::NO_VALUE),
+        }
+        true
     }
 
     fn print(&mut self, value: &Operand<'a>) -> Executed<()> {
@@ -241,8 +262,8 @@ impl<'a> Executor<'a> {
             _ => Flow::Next,
         };
         self.variables.truncate(variables);
-        // A break or continue in the `else` is that of an outer range.
-        Ok(flow)
+        // In an `else`, a break ends this range although it is of an outer one, and a continue is of the outer one.
+        Ok(if flow == Flow::Break { Flow::Next } else { flow })
     }
 
     /// Whether there was anything to iterate over.

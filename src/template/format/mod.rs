@@ -21,7 +21,12 @@ type Printed = Result<(), LimitError>;
 
 /// Appends a value as `%v`.
 pub(super) fn print_value(out: &mut Vec<u8>, value: &Value<'_>) -> Printed {
-    Printer::new(out).argument(value, 'v')
+    print_with_verb(out, value, 'v')
+}
+
+/// Appends a value as the verb says.
+pub(super) fn print_with_verb(out: &mut Vec<u8>, value: &Value<'_>, verb: char) -> Printed {
+    Printer::new(out).argument(value, verb)
 }
 
 /// One argument's flags and where it is written to.

@@ -52,12 +52,13 @@ impl Printer<'_> {
             _ => 0,
         };
         let digits = match (radix, verb) {
-            (2, _) => format!("{magnitude:0digits_min$b}"),
-            (8, _) => format!("{magnitude:0digits_min$o}"),
-            (16, 'X') => format!("{magnitude:0digits_min$X}"),
-            (16, _) => format!("{magnitude:0digits_min$x}"),
-            _ => format!("{magnitude:0digits_min$}"),
+            (2, _) => format!("{magnitude:b}"),
+            (8, _) => format!("{magnitude:o}"),
+            (16, 'X') => format!("{magnitude:X}"),
+            (16, _) => format!("{magnitude:x}"),
+            _ => magnitude.to_string(),
         };
+        let digits = zero_filled(digits, digits_min);
         let prefix = match (radix, verb) {
             (8, 'O') if self.flags.sharp && !digits.starts_with('0') => "0o0",
             (8, 'O') => "0o",
@@ -80,7 +81,7 @@ impl Printer<'_> {
     /// `U+0078`, or `U+0078 'x'`.
     fn code_point(&mut self, number: i64) {
         let digits_min = self.precision.unwrap_or(0).max(4);
-        let mut text = format!("U+{number:0digits_min$X}");
+        let mut text = format!("U+{}", zero_filled(format!("{number:X}"), digits_min));
         let printable = u32::try_from(number).ok().and_then(char::from_u32).filter(|c| is_print(*c));
         if let (true, Some(c)) = (self.flags.sharp, printable) {
             text.push_str(&format!(" '{c}'"));
@@ -161,6 +162,12 @@ impl Printer<'_> {
 
 fn character(number: i64) -> char {
     u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(REPLACEMENT)
+}
+
+/// Digits with zeros before them. Rust's own widths end at 65,535.
+fn zero_filled(digits: String, digits_min: usize) -> String {
+    let missing = digits_min.saturating_sub(digits.len());
+    if missing == 0 { digits } else { "0".repeat(missing) + &digits }
 }
 
 /// `%#g`: a point always, and the zeros that `%g` leaves out.

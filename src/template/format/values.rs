@@ -59,16 +59,16 @@ impl Printer<'_> {
             Value::Complex(real, imaginary) => self.complex(*real, *imaginary, verb),
             Value::Text(text) | Value::Html(text) => self.text(text.as_bytes(), verb, value),
             Value::List(list) => {
-                self.open(value, '[');
+                self.open(value);
                 for (at, item) in list.items().iter().enumerate() {
                     self.separate(at);
                     self.element(item, verb, depth)?;
                 }
-                self.close(']');
+                self.close();
                 Ok(())
             }
             Value::Map(_) | Value::Fields(_) => {
-                self.open(value, '[');
+                self.open(value);
                 let (entries, _) = value.entries().unwrap_or((Vec::new(), Element::Any));
                 for (at, (key, entry)) in entries.iter().enumerate() {
                     self.separate(at);
@@ -76,7 +76,7 @@ impl Printer<'_> {
                     self.push(":");
                     self.element(entry, verb, depth)?;
                 }
-                self.close(']');
+                self.close();
                 Ok(())
             }
             Value::Struct(fields) => {
@@ -104,6 +104,7 @@ impl Printer<'_> {
                 self.push("{}");
                 Ok(())
             }
+            Value::Location(_) | Value::Pointer(_) if !"vpbodxX".contains(verb) => self.bad_verb(verb, value),
             Value::Location(_) | Value::Pointer(_) => {
                 self.push("0x0");
                 Ok(())
@@ -124,19 +125,18 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn open(&mut self, value: &Value<'_>, bracket: char) {
-        let is_map = matches!(value, Value::Map(_) | Value::Fields(_));
+    fn open(&mut self, value: &Value<'_>) {
         if self.flags.sharp_v {
             self.push(value.type_name());
             self.push("{");
         } else {
-            self.push(if is_map { "map" } else { "" });
-            self.push(bracket.encode_utf8(&mut [0; 4]));
+            let is_list = matches!(value, Value::List(_));
+            self.push(if is_list { "[" } else { "map[" });
         }
     }
 
-    fn close(&mut self, bracket: char) {
-        self.push(if self.flags.sharp_v { "}" } else { bracket.encode_utf8(&mut [0; 4]) });
+    fn close(&mut self) {
+        self.push(if self.flags.sharp_v { "}" } else { "]" });
     }
 
     fn separate(&mut self, at: usize) {

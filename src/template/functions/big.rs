@@ -16,6 +16,11 @@ impl Big {
         self.digits.is_empty()
     }
 
+    /// Digits of base 10⁹.
+    pub(super) fn size(&self) -> usize {
+        self.digits.len()
+    }
+
     /// From decimal digits; what is no digit is left out.
     pub(super) fn from_decimal(text: &[u8]) -> Self {
         let text: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
@@ -145,7 +150,10 @@ mod tests {
         let check = |result: Big, expected: &str| assert_eq!(result.to_decimal(), expected);
         check(big("999999999").add(&big("1")), "1000000000");
         check(big("1000000000000000000").subtract(&big("1")), "999999999999999999");
-        check(big("123456789012345678901234567890").multiply(&big("987654321")), "121932631124828532112482853111126352690");
+        check(
+            big("123456789012345678901234567890").multiply(&big("987654321")),
+            "121932631124828532112482853211126352690",
+        );
         check(big("7").shifted(20), "700000000000000000000");
         let (quotient, remainder) = big("1000000000000000000000000000001").divide(&big("333333333333"));
         check(quotient, "3000000000003000000");

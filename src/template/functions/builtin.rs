@@ -33,7 +33,7 @@ fn length<'a>(call: &mut Call<'_, 'a>) -> Result<Operand<'a>, CallError> {
     let target = operand.value.target();
     match target.length() {
         Some(length) => Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)).into()),
-        None => Err(CallError::new(format!("len of type {}", target.type_name()))),
+        None => Err(CallError::new(format!("len of type {}", target.target_type_name()))),
     }
 }
 
@@ -73,7 +73,7 @@ fn index<'a>(call: &mut Call<'_, 'a>) -> Result<Operand<'a>, CallError> {
                 let name = String::from_utf8_lossy(key(index)?);
                 Value::text(scope.field(&name).unwrap_or("")).into()
             }
-            other => return Err(CallError::new(format!("can't index item of type {}", other.type_name()))),
+            other => return Err(CallError::new(format!("can't index item of type {}", other.target_type_name()))),
         };
     }
     Ok(item)
@@ -99,7 +99,7 @@ fn slice<'a>(call: &mut Call<'_, 'a>) -> Result<Operand<'a>, CallError> {
     if let Value::Nil = item {
         return Err(CallError::new("slice of untyped nil"));
     }
-    let indexes: Vec<&Value<'a>> = call.values(1).collect();
+    let indexes = call.arguments().get(1..).unwrap_or_default();
     if indexes.len() > 3 {
         return Err(CallError::new(format!("too many slice indexes: {}", indexes.len())));
     }
@@ -112,11 +112,15 @@ fn slice<'a>(call: &mut Call<'_, 'a>) -> Result<Operand<'a>, CallError> {
             let length = value.length().unwrap_or(0);
             (length, length)
         }
-        other => return Err(CallError::new(format!("can't slice item of type {}", other.type_name()))),
+        other => return Err(CallError::new(format!("can't slice item of type {}", other.target_type_name()))),
     };
     let mut range = [0, length, capacity];
-    for (place, index) in range.iter_mut().zip(&indexes) {
-        *place = check_index(index, capacity)?;
+    for (place, index) in range.iter_mut().zip(indexes) {
+        // Unlike `index`, it does not look into interfaces.
+        if index.is_boxed {
+            return Err(CallError::new("cannot index slice/array with type interface {}"));
+        }
+        *place = check_index(&index.value, capacity)?;
     }
     let [from, to, end] = range;
     if from > to {

@@ -70,7 +70,8 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     pub(in crate::template) fn operand(&self, at: usize) -> &'c Operand<'a> {
-        self.arguments.get(at).unwrap_or(const { &Operand::NIL })
+        // Bodies ask for arguments they have, or that may be left out: a function's receiver is nothing.
+        self.arguments.get(at).unwrap_or(self.receiver)
     }
 
     pub(in crate::template) fn value(&self, at: usize) -> &'c Value<'a> {
@@ -83,10 +84,10 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The text of a text parameter.
-    pub(in crate::template) fn text(&self, at: usize) -> &'c Text<'a> {
+    pub(in crate::template) fn text(&self, at: usize) -> Text<'a> {
         match self.value(at) {
-            Value::Text(text) | Value::Html(text) => text,
-            _ => &Text::Lent(b""),
+            Value::Text(text) | Value::Html(text) => text.clone(),
+            _ => Text::Lent(b""),
         }
     }
 

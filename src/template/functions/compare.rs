@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::Parameter::Reflect;
 use super::{Call, CallError, Function};
-use crate::template::format::print_value;
+use crate::template::format::print_with_verb;
 use crate::template::value::{Operand, Value};
 
 pub(super) static FUNCTIONS: &[Function] = &[
@@ -59,7 +59,7 @@ fn incompatible(first: &Value<'_>, second: &Value<'_>) -> CallError {
     CallError::new(format!("incompatible types for comparison: {first} and {second}"))
 }
 
-pub(super) fn is_equal(first: &Value<'_>, second: &Value<'_>) -> Result<bool, CallError> {
+fn is_equal<'a>(first: &Value<'a>, second: &Value<'a>) -> Result<bool, CallError> {
     match (basic(first), basic(second)) {
         (None, None) => is_equal_other(first, second),
         (Some(Basic::Int(int)), Some(Basic::Uint(uint))) | (Some(Basic::Uint(uint)), Some(Basic::Int(int))) => {
@@ -72,14 +72,14 @@ pub(super) fn is_equal(first: &Value<'_>, second: &Value<'_>) -> Result<bool, Ca
 }
 
 /// Of values that are no basic types: nil, lists, maps, structs.
-fn is_equal_other(first: &Value<'_>, second: &Value<'_>) -> Result<bool, CallError> {
+fn is_equal_other<'a>(first: &Value<'a>, second: &Value<'a>) -> Result<bool, CallError> {
     let is_nil = |value: &Value<'_>| matches!(value, Value::Nil);
     if !is_nil(first) && !is_nil(second) && first.kind() != second.kind() {
         let (first_type, second_type) = (first.type_name(), second.type_name());
         return Err(CallError::new(format!(
             "non-comparable types {}: {first_type}, {second_type}: {}",
-            printed(first)?,
-            printed(second)?
+            printed(first, 's')?,
+            printed(second, 'v')?
         )));
     }
     if first.is_nil() || second.is_nil() {
@@ -92,15 +92,14 @@ fn is_equal_other(first: &Value<'_>, second: &Value<'_>) -> Result<bool, CallErr
         (_, Value::Time(_) | Value::Location(_) | Value::Pointer(_)) => Ok(false),
         _ => {
             let type_name = second.type_name();
-            Err(CallError::new(format!("non-comparable type {}: {type_name}", printed(second)?)))
+            Err(CallError::new(format!("non-comparable type {}: {type_name}", printed(second, 's')?)))
         }
     }
 }
 
-/// As `%s` of a Go `reflect.Value`.
-fn printed(value: &Value<'_>) -> Result<String, CallError> {
+fn printed(value: &Value<'_>, verb: char) -> Result<String, CallError> {
     let mut out = Vec::new();
-    print_value(&mut out, value)?;
+    print_with_verb(&mut out, value, verb)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 

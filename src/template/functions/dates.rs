@@ -5,9 +5,7 @@
 use super::Parameter::{Any, Text, Time};
 use super::{Call, CallError, Function, TextBody, ValueBody};
 use crate::template::value::{Operand, Value};
-use crate::types::go_time::{
-    GoTime, Zone, format_duration, parse_duration, parse_in_location, round_duration,
-};
+use crate::types::go_time::{GoTime, Zone, format_duration, parse_duration, parse_in_location, round_duration};
 
 const SECOND: i64 = 1_000_000_000;
 

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 
 use super::CallError;
 use super::big::Big;
+use crate::template::strconv::float::digits_of;
 
 /// Digits after the point of a quotient.
 const DIVISION_DIGITS: i32 = 16;
@@ -24,16 +25,21 @@ pub(super) struct Decimal {
 impl Decimal {
     pub(super) fn from_f64(value: f64) -> Result<Self, CallError> {
         if !value.is_finite() {
-            let name = if value.is_nan() { "NaN" } else if value < 0.0 { "-Inf" } else { "+Inf" };
+            let name = if value.is_nan() {
+                "NaN"
+            } else if value < 0.0 {
+                "-Inf"
+            } else {
+                "+Inf"
+            };
             return Err(CallError::new(format!("Cannot create a Decimal from {name}")));
         }
-        let written = format!("{:e}", value.abs());
-        let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
-        let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let shortest = digits_of(value.abs(), None);
+        let count = i32::try_from(shortest.digits.len()).unwrap_or(0);
         Ok(Decimal {
             is_negative: value < 0.0,
-            coefficient: Big::from_decimal(mantissa.as_bytes()),
-            exponent: exponent.parse::<i32>().unwrap_or(0) - i32::try_from(decimals).unwrap_or(0),
+            coefficient: Big::from_decimal(&shortest.digits),
+            exponent: shortest.point - count,
         })
     }
 
@@ -43,6 +49,11 @@ impl Decimal {
         }
         let magnitude: f64 = format!("{}e{}", self.coefficient.to_decimal(), self.exponent).parse().unwrap_or(f64::NAN);
         if self.is_negative { -magnitude } else { magnitude }
+    }
+
+    /// What an operation on it costs, roughly.
+    pub(super) fn size(&self) -> usize {
+        self.coefficient.size()
     }
 
     fn negated(&self) -> Self {
@@ -71,8 +82,8 @@ impl Decimal {
 
     pub(super) fn multiply(&self, other: &Self) -> Result<Self, CallError> {
         let exponent = i64::from(self.exponent) + i64::from(other.exponent);
-        let exponent = i32::try_from(exponent)
-            .map_err(|_| CallError::new(format!("exponent {exponent} overflows an int32!")))?;
+        let exponent =
+            i32::try_from(exponent).map_err(|_| CallError::new(format!("exponent {exponent} overflows an int32!")))?;
         let coefficient = self.coefficient.multiply(&other.coefficient);
         let is_negative = self.is_negative != other.is_negative && !coefficient.is_zero();
         Ok(Decimal { is_negative, coefficient, exponent })

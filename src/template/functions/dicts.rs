@@ -8,7 +8,6 @@ use std::rc::Rc;
 use super::Parameter::{Any, AnyMap, Text};
 use super::words::strval;
 use super::{Call, CallError, Function, ValueBody};
-use crate::template::text::Text as Bytes;
 use crate::template::value::{Element, Map, Operand, Value};
 
 type Called<'a> = Result<Operand<'a>, CallError>;
@@ -28,9 +27,11 @@ pub(super) static SPRIG: &[Function] = &[
         Ok(Operand::boxed(value.unwrap_or(Value::text(""))))
     }),
     Function::value("set", &[AnyMap, Text, Any], |call| {
-        let Some(map) = call.map(0) else { return Err(CallError::new("assignment to entry in nil map")) };
+        let Some(map) = call.map(0).filter(|map| !map.is_nil()) else {
+            return Err(CallError::new("assignment to entry in nil map"));
+        };
         call.will_change(map)?;
-        map.insert(call.text(1).clone(), call.value(2).clone());
+        map.insert(call.text(1), call.value(2).clone());
         Ok(call.operand(0).clone())
     }),
     Function::value("unset", &[AnyMap, Text], |call| {
@@ -61,13 +62,13 @@ pub(super) static SPRIG: &[Function] = &[
     Function::value("pick", &[AnyMap], |call| {
         let keys = keys(call);
         let entries = call.map(0).map(|map| map.entries()).unwrap_or_default();
-        call.new_map(entries.into_iter().filter(|(key, _)| keys.contains(key)))
+        call.new_map(entries.into_iter().filter(|(key, _)| keys.contains(&key.as_bytes())))
     })
     .and_more(Text),
     Function::value("omit", &[AnyMap], |call| {
         let keys = keys(call);
         let entries = call.map(0).map(|map| map.entries()).unwrap_or_default();
-        call.new_map(entries.into_iter().filter(|(key, _)| !keys.contains(key)))
+        call.new_map(entries.into_iter().filter(|(key, _)| !keys.contains(&key.as_bytes())))
     })
     .and_more(Text),
     Function::value("merge", &[AnyMap], MERGE).and_more(AnyMap),
@@ -84,8 +85,8 @@ fn maps<'c, 'a>(call: &Call<'c, 'a>, from: usize) -> Vec<&'c Rc<Map<'a>>> {
     (from..call.arguments().len()).filter_map(|at| call.map(at)).collect()
 }
 
-fn keys<'c, 'a>(call: &Call<'c, 'a>) -> Vec<&'c Bytes<'a>> {
-    (1..call.arguments().len()).map(|at| call.text(at)).collect()
+fn keys<'c>(call: &Call<'c, '_>) -> Vec<&'c [u8]> {
+    (1..call.arguments().len()).map(|at| call.bytes(at)).collect()
 }
 
 /// The first map, filled up from the others.
@@ -108,10 +109,12 @@ fn merge_into<'a>(
     if depth > crate::template::limits::VALUE_DEPTH_MAX {
         return Err(crate::template::limits::LimitError::ValueDepth.into());
     }
+    call.charge_items(1)?;
     if Rc::ptr_eq(target, source) {
         return Ok(());
     }
     for (key, value) in source.entries() {
+        call.charge_items(1)?;
         let known = target.get(key.as_bytes());
         if let (Some(Value::Map(known)), Value::Map(value)) = (&known, &value) {
             merge_into(call, known, value, overwrites, depth + 1)?;
@@ -122,7 +125,7 @@ fn merge_into<'a>(
             Some(known) if overwrites => value.is_true() || !known.is_true(),
             Some(known) => !known.is_true(),
         };
-        if is_wanted {
+        if is_wanted && !target.is_nil() {
             call.will_change(target)?;
             target.insert(key, value);
         }

@@ -243,7 +243,9 @@ impl Parser<'_> {
                 // A pair of surrogates is one character; one alone is none.
                 let rest = &self.text[self.at..];
                 let second = match (first, rest) {
-                    (0xd800..0xdc00, [b'\\', b'u', digits @ ..]) => hex_of(digits).filter(|second| second >> 10 == 0x37),
+                    (0xd800..0xdc00, [b'\\', b'u', digits @ ..]) => {
+                        hex_of(digits).filter(|second| second >> 10 == 0x37)
+                    }
                     _ => None,
                 };
                 let code = match second {

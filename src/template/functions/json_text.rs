@@ -2,7 +2,7 @@
 
 use super::Parameter::Any;
 use super::{CallError, Function};
-use crate::template::limits::{LimitError, VALUE_DEPTH_MAX};
+use crate::template::limits::{LimitError, TEXT_BYTES_MAX, VALUE_DEPTH_MAX};
 use crate::template::strconv::float::{FloatForm, push_float};
 use crate::template::unicode::decode;
 use crate::template::value::Value;
@@ -54,6 +54,9 @@ impl Writer<'_> {
     fn value(&mut self, value: &Value<'_>, depth: usize) -> Result<(), CallError> {
         if depth > VALUE_DEPTH_MAX {
             return Err(LimitError::ValueDepth.into());
+        }
+        if self.out.len() > TEXT_BYTES_MAX {
+            return Err(LimitError::Text.into());
         }
         match value.target() {
             Value::Nil => self.push("null"),

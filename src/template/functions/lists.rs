@@ -7,6 +7,7 @@ use super::Parameter::{Any, Int, Text};
 use super::reflection::{deep_equal, kind_name};
 use super::words::strval;
 use super::{Call, CallError, Function, ValueBody};
+use crate::template::limits::{LIST_ITEMS_MAX, LimitError};
 use crate::template::text::Text as Bytes;
 use crate::template::value::{Element, List, Operand, Value};
 
@@ -55,7 +56,10 @@ pub(super) static SPRIG: &[Function] = &[
         Ok(())
     }),
     Function::value("sortAlpha", &[Any], |call| {
-        let mut texts = texts_of(call.value(0));
+        let mut texts = match call.value(0) {
+            list @ Value::List(_) => texts_of(list),
+            other => vec![strval(other)],
+        };
         texts.sort();
         call.list(texts.into_iter().map(Value::Text).collect(), Element::Text)
     }),
@@ -64,12 +68,12 @@ pub(super) static SPRIG: &[Function] = &[
         call.list(texts.into_iter().map(Value::Text).collect(), Element::Text)
     }),
     Function::value("splitList", &[Text, Text], |call| {
-        let parts = split(call.text(1), call.bytes(0), -1);
+        let parts = split(&call.text(1), call.bytes(0), -1);
         call.list(parts.into_iter().map(Value::Text).collect(), Element::Text)
     }),
-    Function::value("split", &[Text, Text], |call| numbered(call, split(call.text(1), call.bytes(0), -1))),
+    Function::value("split", &[Text, Text], |call| numbered(call, split(&call.text(1), call.bytes(0), -1))),
     Function::value("splitn", &[Text, Int, Text], |call| {
-        numbered(call, split(call.text(2), call.bytes(0), call.int(1)))
+        numbered(call, split(&call.text(2), call.bytes(0), call.int(1)))
     }),
 ];
 
@@ -115,8 +119,7 @@ const REVERSE: ValueBody = |call| {
 const UNIQ: ValueBody = |call| {
     let mut kept: Vec<Value<'_>> = Vec::new();
     for item in items(call, 0, "find uniq on")? {
-        call.charge_items(kept.len())?;
-        if !contains(&kept, item)? {
+        if !contains(call, &kept, item)? {
             kept.push(item.clone());
         }
     }
@@ -133,8 +136,7 @@ const WITHOUT: ValueBody = |call| {
     let omitted: Vec<Value<'_>> = call.values(1).cloned().collect();
     let mut kept = Vec::new();
     for item in items(call, 0, "find without on")? {
-        call.charge_items(omitted.len())?;
-        if !contains(&omitted, item)? {
+        if !contains(call, &omitted, item)? {
             kept.push(item.clone());
         }
     }
@@ -146,12 +148,13 @@ const HAS: ValueBody = |call| {
         return Ok(Value::Bool(false).into());
     }
     let items = items(call, 1, "find has on")?;
-    call.charge_items(items.len())?;
-    Ok(Value::Bool(contains(items, call.value(0))?).into())
+    Ok(Value::Bool(contains(call, items, call.value(0))?).into())
 };
 
 const SLICE: ValueBody = |call| {
-    let Value::List(list) = call.value(0) else { return Err(no_list(call.value(0), "list should be type of slice or array but")) };
+    let Value::List(list) = call.value(0) else {
+        return Err(no_list(call.value(0), "list should be type of slice or array but"));
+    };
     if list.items().is_empty() {
         return Ok(Operand::boxed(Value::Nil));
     }
@@ -176,13 +179,16 @@ const CHUNK: ValueBody = |call| {
     // As Go's floats have it: no size makes an infinity of chunks.
     let count = ((items.len() as f64 - 1.0) / size as f64).floor() + 1.0;
     let makes_no_slice = || CallError::new("runtime error: makeslice: len out of range");
-    if !(0.0..=crate::template::limits::LIST_ITEMS_MAX as f64).contains(&count) {
+    if !(0.0..=LIST_ITEMS_MAX as f64).contains(&count) {
         return Err(makes_no_slice());
     }
     if count == 0.0 {
         return call.list(Vec::new(), Element::AnyList);
     }
-    let size = usize::try_from(size.max(1)).map_err(|_| makes_no_slice())?;
+    // A size below zero can still make one chunk, of the rest that is left by division.
+    let rest = i64::try_from(items.len()).unwrap_or(i64::MAX).checked_rem(size);
+    let size = if size < 0 && count == 1.0 { rest.filter(|rest| *rest > 0).unwrap_or(size) } else { size };
+    let size = usize::try_from(size).map_err(|_| makes_no_slice())?.max(1);
     let mut chunks = Vec::new();
     for chunk in items.chunks(size) {
         chunks.push(call.list(chunk.to_vec(), Element::Any)?.value);
@@ -212,9 +218,9 @@ fn items<'c, 'a>(call: &mut Call<'c, 'a>, at: usize, action: &str) -> Result<&'c
     }
 }
 
-fn contains(items: &[Value<'_>], wanted: &Value<'_>) -> Result<bool, CallError> {
+fn contains(call: &mut Call<'_, '_>, items: &[Value<'_>], wanted: &Value<'_>) -> Result<bool, CallError> {
     for item in items {
-        if deep_equal(wanted, item, 0)? {
+        if deep_equal(call, wanted, item, 0)? {
             return Ok(true);
         }
     }
@@ -243,9 +249,7 @@ fn concat<'a>(call: &mut Call<'_, 'a>) -> Called<'a> {
 fn texts_of<'a>(value: &Value<'a>) -> Vec<Bytes<'a>> {
     match value {
         Value::Nil => Vec::new(),
-        Value::List(list) => {
-            list.items().iter().filter(|item| !matches!(item, Value::Nil)).map(strval).collect()
-        }
+        Value::List(list) => list.items().iter().filter(|item| !matches!(item, Value::Nil)).map(strval).collect(),
         other => vec![strval(other)],
     }
 }
@@ -256,7 +260,8 @@ fn split<'a>(text: &Bytes<'a>, separator: &[u8], count: i64) -> Vec<Bytes<'a>> {
     if count == 0 {
         return Vec::new();
     }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    // One more than a list may have is as good as all.
+    let count = usize::try_from(count).unwrap_or(usize::MAX).min(LIST_ITEMS_MAX + 1);
     let (mut parts, mut start) = (Vec::new(), 0);
     while parts.len() + 1 < count {
         let rest = &bytes[start..];
@@ -276,6 +281,9 @@ fn split<'a>(text: &Bytes<'a>, separator: &[u8], count: i64) -> Vec<Bytes<'a>> {
 
 /// `_0`, `_1`, … of the parts.
 fn numbered<'a>(call: &mut Call<'_, 'a>, parts: Vec<Bytes<'a>>) -> Called<'a> {
+    if parts.len() > LIST_ITEMS_MAX {
+        return Err(LimitError::Items.into());
+    }
     call.charge_items(parts.len())?;
     let entries = parts.into_iter().enumerate();
     Ok(Value::text_map(entries.map(|(at, part)| (Bytes::from(format!("_{at}")), part))).into())

@@ -5,28 +5,58 @@
 use std::sync::LazyLock;
 
 use super::Parameter::{Int, Text, Time};
-use super::{CallError, Function, FunctionTable, dates, defaults, encoding, json, math, regexes, strings, units};
+use super::{CallError, Function, FunctionTable, cast, dates, defaults, encoding, json, math, regexes, strings, units};
 use crate::template::unicode::{chars, push_char};
 use crate::template::value::Value;
 use crate::types::go_time::{GoTime, Zone};
 
 /// The functions of Sprig that Loki takes over.
 const SPRIG_NAMES: &[&str] = &[
-    "b64enc", "lower", "upper", "title", "trunc", "substr", "contains", "hasPrefix", "hasSuffix", "indent", "nindent",
-    "replace", "repeat", "trim", "trimAll", "trimSuffix", "trimPrefix", "int", "float64", "add", "sub", "mul", "div",
-    "mod", "addf", "subf", "mulf", "divf", "max", "min", "maxf", "minf", "ceil", "floor", "round", "fromJson", "date",
-    "toDate", "now", "unixEpoch", "default",
+    "b64enc",
+    "lower",
+    "upper",
+    "title",
+    "trunc",
+    "substr",
+    "contains",
+    "hasPrefix",
+    "hasSuffix",
+    "indent",
+    "nindent",
+    "replace",
+    "repeat",
+    "trim",
+    "trimAll",
+    "trimSuffix",
+    "trimPrefix",
+    "int",
+    "float64",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "mod",
+    "addf",
+    "subf",
+    "mulf",
+    "divf",
+    "max",
+    "min",
+    "maxf",
+    "minf",
+    "ceil",
+    "floor",
+    "round",
+    "fromJson",
+    "date",
+    "toDate",
+    "now",
+    "unixEpoch",
+    "default",
 ];
 
 static LOKI: LazyLock<FunctionTable> = LazyLock::new(|| {
-    let sprig = [
-        strings::SPRIG,
-        math::SPRIG,
-        dates::SPRIG,
-        encoding::SPRIG,
-        json::SPRIG,
-        defaults::SPRIG,
-    ];
+    let sprig = [strings::SPRIG, cast::SPRIG, math::SPRIG, dates::SPRIG, encoding::SPRIG, json::SPRIG, defaults::SPRIG];
     FunctionTable::new(&[strings::GO, regexes::GO, units::FUNCTIONS, OWN]).with_named(&sprig, SPRIG_NAMES)
 });
 
@@ -44,6 +74,7 @@ static OWN: &[Function] = &[
         let regex = call.regex(call.bytes(0))?;
         call.charge_bytes(call.bytes(1).len())?;
         let count = regex.find_iter(&call.str(1)).count();
+        call.charge_items(count)?;
         Ok(Value::Int(i64::try_from(count).unwrap_or(i64::MAX)).into())
     }),
     Function::text("urlencode", &[Text], |call, out| {
@@ -111,7 +142,7 @@ static OWN: &[Function] = &[
     Function::value("unixToTime", &[Text], |call| {
         let text = call.bytes(0);
         let fault = |words: &str| CallError::new(format!("unable to parse time '{}': {words}", call.str(0)));
-        let number = super::cast::parse_decimal(text).map_err(|words| fault(&words))?;
+        let number = cast::parse_decimal(text).map_err(|words| fault(&words))?;
         let time = match text.len() {
             5 => GoTime::from_unix(number.wrapping_mul(86_400), 0, Zone::Local),
             10 => GoTime::from_unix(number, 0, Zone::Local),

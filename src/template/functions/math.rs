@@ -10,11 +10,9 @@ type Called<'a> = Result<Operand<'a>, CallError>;
 
 pub(super) static SPRIG: &[Function] = &[
     Function::value("add1", &[Any], |call| int64(to_int64(call.value(0)).wrapping_add(1))),
-    Function::value("add", &[], |call| int64(call.values(0).map(to_int64).fold(0, i64::wrapping_add)))
-        .and_more(Any),
+    Function::value("add", &[], |call| int64(call.values(0).map(to_int64).fold(0, i64::wrapping_add))).and_more(Any),
     Function::value("sub", &[Any, Any], |call| int64(to_int64(call.value(0)).wrapping_sub(to_int64(call.value(1))))),
-    Function::value("mul", &[Any], |call| int64(call.values(0).map(to_int64).fold(1, i64::wrapping_mul)))
-        .and_more(Any),
+    Function::value("mul", &[Any], |call| int64(call.values(0).map(to_int64).fold(1, i64::wrapping_mul))).and_more(Any),
     Function::value("div", &[Any, Any], |call| {
         let by = divisor(call)?;
         int64(to_int64(call.value(0)).wrapping_div(by))
@@ -85,8 +83,9 @@ fn folded<'a>(
 ) -> Called<'a> {
     let mut result = first;
     for value in call.values(0) {
-        call.charge_items(8)?;
         let next = decimal(value)?;
+        // Products grow with each argument.
+        call.charge_items(1 + result.as_ref().map_or(0, Decimal::size))?;
         result = Some(match &result {
             Some(known) => combine(known, &next)?,
             None => next,
@@ -100,7 +99,13 @@ fn go_max(a: f64, b: f64) -> f64 {
     match () {
         () if a == f64::INFINITY || b == f64::INFINITY => f64::INFINITY,
         () if a.is_nan() || b.is_nan() => f64::NAN,
-        () if a == 0.0 && b == 0.0 => if a.is_sign_negative() { b } else { a },
+        () if a == 0.0 && b == 0.0 => {
+            if a.is_sign_negative() {
+                b
+            } else {
+                a
+            }
+        }
         () if a > b => a,
         () => b,
     }

@@ -13,10 +13,12 @@
 //! Errors: [`CallError`], which the executor puts after `error calling <name>: `. What panics in Go is an error
 //! with the panic's text.
 
+mod addresses;
 mod alert;
 mod big;
 mod builtin;
 mod call;
+mod cases;
 mod cast;
 mod compare;
 mod dates;
@@ -26,6 +28,7 @@ mod dicts;
 mod encoding;
 mod escape;
 mod hashes;
+mod humanize;
 mod json;
 mod json_text;
 mod lists;
@@ -40,11 +43,12 @@ mod units;
 mod words;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::limits::LimitError;
-use super::value::Operand;
+use super::value::{Element, List, Map, Operand, Value};
 
-pub use alert::alert_functions;
+pub use alert::{ALERT_DEFINITIONS, alert_data, alert_functions};
 pub(super) use call::{Call, Runtime};
 pub use loki::loki_functions;
 pub use promtail::promtail_functions;
@@ -156,6 +160,15 @@ impl Parameter {
         matches!(self, Any | Reflect | Location | AnyMap | Samples | Sample)
     }
 
+    /// The nil of a parameter's type.
+    pub(super) fn nil<'a>(self) -> Operand<'a> {
+        match self {
+            Parameter::AnyMap => Value::Map(Rc::new(Map::nil(Element::Any))).into(),
+            Parameter::Samples => Value::List(List::nil(Element::Sample)).into(),
+            _ => Operand::NIL,
+        }
+    }
+
     /// As Go names the type.
     pub(super) fn type_name(self) -> &'static str {
         match self {
@@ -179,7 +192,8 @@ impl Parameter {
 impl FunctionTable {
     /// The builtins and `families`; of functions with one name the last counts.
     fn new(families: &[Family]) -> Self {
-        let all = [builtin::FUNCTIONS, compare::FUNCTIONS, escape::FUNCTIONS].into_iter().chain(families.iter().copied());
+        let all =
+            [builtin::FUNCTIONS, compare::FUNCTIONS, escape::FUNCTIONS].into_iter().chain(families.iter().copied());
         FunctionTable { functions: all.flatten().map(|function| (function.name, function)).collect() }
     }
 

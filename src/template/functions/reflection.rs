@@ -1,9 +1,12 @@
 //! Types and deep equality: `typeOf`, `kindIs`, `deepEqual`.
 
 use super::Parameter::{Any, Text};
-use super::{CallError, Function};
+use super::{Call, CallError, Function};
 use crate::template::limits::{LimitError, VALUE_DEPTH_MAX};
 use crate::template::value::{Kind, Value};
+
+/// Steps that a copied value costs, so that copies stay within some megabytes.
+const COPY_STEPS: usize = 8;
 
 pub(super) static SPRIG: &[Function] = &[
     Function::text("typeOf", &[Any], |call, out| {
@@ -26,10 +29,10 @@ pub(super) static SPRIG: &[Function] = &[
         Ok(Value::Bool(call.bytes(0) == kind_name(call.value(1).kind()).as_bytes()).into())
     }),
     Function::value("deepEqual", &[Any, Any], |call| {
-        Ok(Value::Bool(deep_equal(call.value(0), call.value(1), 0)?).into())
+        Ok(Value::Bool(deep_equal(call, call.value(0), call.value(1), 0)?).into())
     }),
-    Function::value("deepCopy", &[Any], |call| Ok(deep_copy(call.value(0), 0)?.into())),
-    Function::value("mustDeepCopy", &[Any], |call| Ok(deep_copy(call.value(0), 0)?.into())),
+    Function::value("deepCopy", &[Any], |call| Ok(deep_copy(call, call.value(0), 0)?.into())),
+    Function::value("mustDeepCopy", &[Any], |call| Ok(deep_copy(call, call.value(0), 0)?.into())),
 ];
 
 pub(super) fn kind_name(kind: Kind) -> &'static str {
@@ -50,7 +53,14 @@ pub(super) fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// Go's `reflect.DeepEqual`: of the same type and alike all the way down.
-pub(super) fn deep_equal(a: &Value<'_>, b: &Value<'_>, depth: usize) -> Result<bool, CallError> {
+pub(super) fn deep_equal(
+    call: &mut Call<'_, '_>,
+    a: &Value<'_>,
+    b: &Value<'_>,
+    depth: usize,
+) -> Result<bool, CallError> {
+    // Values may share parts, so that there is more to walk through than there is in memory.
+    call.charge_items(1)?;
     if depth > VALUE_DEPTH_MAX {
         return Err(LimitError::ValueDepth.into());
     }
@@ -64,13 +74,13 @@ pub(super) fn deep_equal(a: &Value<'_>, b: &Value<'_>, depth: usize) -> Result<b
         (Value::Complex(a, b), Value::Complex(c, d)) => Ok(a == c && b == d),
         (Value::Time(a), Value::Time(b)) => Ok(a == b),
         (Value::Location(a), Value::Location(b)) => Ok(a == b),
-        (Value::Pointer(a), Value::Pointer(b)) => deep_equal(a, b, depth + 1),
+        (Value::Pointer(a), Value::Pointer(b)) => deep_equal(call, a, b, depth + 1),
         (Value::List(x), Value::List(y)) => {
             if a.is_nil() != b.is_nil() || x.items().len() != y.items().len() {
                 return Ok(false);
             }
             for (x, y) in x.items().iter().zip(y.items()) {
-                if !deep_equal(x, y, depth + 1)? {
+                if !deep_equal(call, x, y, depth + 1)? {
                     return Ok(false);
                 }
             }
@@ -82,7 +92,7 @@ pub(super) fn deep_equal(a: &Value<'_>, b: &Value<'_>, depth: usize) -> Result<b
                     return Ok(false);
                 }
                 for ((x_key, x), (y_key, y)) in x.iter().zip(&y) {
-                    if x_key != y_key || !deep_equal(x, y, depth + 1)? {
+                    if x_key != y_key || !deep_equal(call, x, y, depth + 1)? {
                         return Ok(false);
                     }
                 }
@@ -94,7 +104,9 @@ pub(super) fn deep_equal(a: &Value<'_>, b: &Value<'_>, depth: usize) -> Result<b
 }
 
 /// Maps and lists of its own, all the way down.
-fn deep_copy<'a>(value: &Value<'a>, depth: usize) -> Result<Value<'a>, CallError> {
+fn deep_copy<'a>(call: &mut Call<'_, 'a>, value: &Value<'a>, depth: usize) -> Result<Value<'a>, CallError> {
+    // What was shared before is not after: a copy may be much larger.
+    call.charge_items(COPY_STEPS)?;
     if depth > VALUE_DEPTH_MAX {
         return Err(LimitError::ValueDepth.into());
     }
@@ -102,12 +114,12 @@ fn deep_copy<'a>(value: &Value<'a>, depth: usize) -> Result<Value<'a>, CallError
         Value::Map(map) => {
             let mut entries = Vec::new();
             for (key, entry) in map.entries() {
-                entries.push((key, deep_copy(&entry, depth + 1)?));
+                entries.push((key, deep_copy(call, &entry, depth + 1)?));
             }
             Ok(Value::map_of(map.element(), entries))
         }
         Value::List(list) if !value.is_nil() => {
-            let items: Result<Vec<_>, _> = list.items().iter().map(|item| deep_copy(item, depth + 1)).collect();
+            let items: Result<Vec<_>, _> = list.items().iter().map(|item| deep_copy(call, item, depth + 1)).collect();
             Ok(Value::list(items?, list.element()))
         }
         other => Ok(other.clone()),

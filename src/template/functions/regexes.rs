@@ -6,6 +6,7 @@ use regex::Captures;
 
 use super::Parameter::{Int, Text};
 use super::{Call, CallError, Function, TextBody};
+use crate::template::limits::LIST_ITEMS_MAX;
 use crate::template::strconv::quote::quoted;
 use crate::template::unicode::{chars, is_digit, is_letter};
 use crate::template::value::{Element, List, Operand, Value};
@@ -53,7 +54,7 @@ const REPLACED: TextBody = |call, out| replaced(call, out, false, false);
 const REPLACED_LITERALLY: TextBody = |call, out| replaced(call, out, false, true);
 
 /// The expression of the first argument; `panics` words a bad pattern as Go's panic.
-fn regex<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Cow<'a, regex::Regex>, CallError> {
+pub(super) fn regex<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Cow<'a, regex::Regex>, CallError> {
     let pattern = call.bytes(0);
     call.regex(pattern).map_err(|error| match (panics, error) {
         (true, CallError::Failed(words)) => {
@@ -67,12 +68,7 @@ fn regex<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Cow<'a, regex::Reg
     })
 }
 
-fn replaced(
-    call: &mut Call<'_, '_>,
-    out: &mut Vec<u8>,
-    panics: bool,
-    is_literal: bool,
-) -> Result<(), CallError> {
+fn replaced(call: &mut Call<'_, '_>, out: &mut Vec<u8>, panics: bool, is_literal: bool) -> Result<(), CallError> {
     let regex = regex(call, panics)?;
     let (text, replacement) = (call.str(1), call.bytes(2));
     push_replaced(call, out, &regex, &text, replacement, is_literal)
@@ -94,6 +90,7 @@ pub(super) fn push_replaced(
             out.extend_from_slice(replacement);
             end = found.end();
             call.limit_text(out.len() - start)?;
+            call.charge_items(1)?;
         }
     } else {
         for captures in regex.captures_iter(text) {
@@ -102,6 +99,7 @@ pub(super) fn push_replaced(
             push_expanded(out, replacement, &captures);
             end = found.end();
             call.limit_text(out.len() - start)?;
+            call.charge_items(1)?;
         }
     }
     out.extend_from_slice(&text.as_bytes()[end..]);
@@ -172,7 +170,8 @@ fn found_all<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Operand<'a>, C
     let regex = regex(call, panics)?;
     let text = call.str(1);
     call.charge_bytes(text.len())?;
-    let count = usize::try_from(call.int(2)).unwrap_or(usize::MAX);
+    // One more than a list may have is as good as all.
+    let count = usize::try_from(call.int(2)).unwrap_or(usize::MAX).min(LIST_ITEMS_MAX + 1);
     let items: Vec<Value<'a>> =
         regex.find_iter(&text).take(count).map(|found| Value::text(found.as_str().to_owned())).collect();
     if items.is_empty() {
@@ -197,7 +196,7 @@ fn split<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Operand<'a>, CallE
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let (mut items, mut start, mut end) = (Vec::new(), 0, 0);
     for found in regex.find_iter(&text).take(count) {
-        if items.len() + 1 >= count {
+        if items.len() + 1 >= count || items.len() > LIST_ITEMS_MAX {
             break;
         }
         end = found.start();

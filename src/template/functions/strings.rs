@@ -22,11 +22,11 @@ pub(super) static GO: &[Function] = &[
     Function::text("Replace", &[TextParameter, TextParameter, TextParameter, Int], |call, out| {
         push_replaced(call, out, call.bytes(0), call.bytes(1), call.bytes(2), call.int(3))
     }),
-    Function::value("Trim", TWO, |call| trim(call, call.text(0), call.bytes(1), true, true)),
-    Function::value("TrimLeft", TWO, |call| trim(call, call.text(0), call.bytes(1), true, false)),
-    Function::value("TrimRight", TWO, |call| trim(call, call.text(0), call.bytes(1), false, true)),
-    Function::value("TrimPrefix", TWO, |call| trim_prefix(call.text(0), call.bytes(1))),
-    Function::value("TrimSuffix", TWO, |call| trim_suffix(call.text(0), call.bytes(1))),
+    Function::value("Trim", TWO, |call| trim(call, &call.text(0), call.bytes(1), true, true)),
+    Function::value("TrimLeft", TWO, |call| trim(call, &call.text(0), call.bytes(1), true, false)),
+    Function::value("TrimRight", TWO, |call| trim(call, &call.text(0), call.bytes(1), false, true)),
+    Function::value("TrimPrefix", TWO, |call| trim_prefix(&call.text(0), call.bytes(1))),
+    Function::value("TrimSuffix", TWO, |call| trim_suffix(&call.text(0), call.bytes(1))),
     TRIM_SPACE.named("TrimSpace"),
 ];
 
@@ -40,7 +40,7 @@ const UPPER: Function = Function::text("upper", ONE, |call, out| {
 });
 const TRIM_SPACE: Function = Function::value("trim", ONE, |call| {
     let text = call.text(0);
-    part(text, unicode::trim_space(text.as_bytes()))
+    part(&text, unicode::trim_space(text.as_bytes()))
 });
 
 /// Sprig's, where the text comes last, so that it can be piped.
@@ -62,7 +62,7 @@ pub(super) static SPRIG: &[Function] = &[
             0.. if length > count => go_slice(text.as_bytes().len(), None, Some(count))?,
             _ => 0..text.as_bytes().len(),
         };
-        part(text, range)
+        part(&text, range)
     }),
     Function::value("substr", &[Int, Int, TextParameter], |call| {
         let (start, end, text) = (call.int(0), call.int(1), call.text(2));
@@ -73,7 +73,7 @@ pub(super) static SPRIG: &[Function] = &[
             (_, true) => go_slice(length, Some(start), None)?,
             (_, false) => go_slice(length, Some(start), Some(end))?,
         };
-        part(text, range)
+        part(&text, range)
     }),
     Function::value("contains", TWO, |call| {
         call.charge_bytes(call.bytes(1).len())?;
@@ -81,7 +81,7 @@ pub(super) static SPRIG: &[Function] = &[
     }),
     Function::value("hasPrefix", TWO, |call| Ok(Value::Bool(call.bytes(1).starts_with(call.bytes(0))).into())),
     Function::value("hasSuffix", TWO, |call| Ok(Value::Bool(call.bytes(1).ends_with(call.bytes(0))).into())),
-    Function::text("indent", &[Int, TextParameter], |call, out| push_indented(call, out)),
+    Function::text("indent", &[Int, TextParameter], push_indented),
     Function::text("nindent", &[Int, TextParameter], |call, out| {
         out.push(b'\n');
         push_indented(call, out)
@@ -90,10 +90,10 @@ pub(super) static SPRIG: &[Function] = &[
         push_replaced(call, out, call.bytes(2), call.bytes(0), call.bytes(1), -1)
     }),
     Function::text("repeat", &[Int, TextParameter], |call, out| push_repeated(call, out, call.bytes(1), call.int(0))),
-    Function::value("trimAll", TWO, |call| trim(call, call.text(1), call.bytes(0), true, true)),
-    Function::value("trimall", TWO, |call| trim(call, call.text(1), call.bytes(0), true, true)),
-    Function::value("trimSuffix", TWO, |call| trim_suffix(call.text(1), call.bytes(0))),
-    Function::value("trimPrefix", TWO, |call| trim_prefix(call.text(1), call.bytes(0))),
+    Function::value("trimAll", TWO, |call| trim(call, &call.text(1), call.bytes(0), true, true)),
+    Function::value("trimall", TWO, |call| trim(call, &call.text(1), call.bytes(0), true, true)),
+    Function::value("trimSuffix", TWO, |call| trim_suffix(&call.text(1), call.bytes(0))),
+    Function::value("trimPrefix", TWO, |call| trim_prefix(&call.text(1), call.bytes(0))),
 ];
 
 /// A part of a text as a value.
@@ -116,22 +116,32 @@ pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 pub(super) fn push_lower(out: &mut Vec<u8>, text: &[u8]) {
-    if text.is_ascii() {
-        return out.extend(text.iter().map(u8::to_ascii_lowercase));
+    if !text.is_ascii() {
+        return push_mapped(out, text, to_lower);
     }
-    push_mapped(out, text, to_lower);
+    let start = out.len();
+    out.extend_from_slice(text);
+    out[start..].make_ascii_lowercase();
 }
 
 pub(super) fn push_upper(out: &mut Vec<u8>, text: &[u8]) {
-    if text.is_ascii() {
-        return out.extend(text.iter().map(u8::to_ascii_uppercase));
+    if !text.is_ascii() {
+        return push_mapped(out, text, to_upper);
     }
-    push_mapped(out, text, to_upper);
+    let start = out.len();
+    out.extend_from_slice(text);
+    out[start..].make_ascii_uppercase();
 }
 
 /// Go's `strings.Title`: the first letter of each word.
 fn push_title(out: &mut Vec<u8>, text: &[u8]) {
     let mut before = ' ';
+    if text.is_ascii() {
+        return out.extend(text.iter().map(|byte| {
+            let is_first = is_separator(std::mem::replace(&mut before, char::from(*byte)));
+            if is_first { byte.to_ascii_uppercase() } else { *byte }
+        }));
+    }
     let mapped: Vec<(char, char)> = chars(text)
         .map(|(_, c, _)| {
             let is_first = is_separator(std::mem::replace(&mut before, c));

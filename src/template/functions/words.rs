@@ -7,9 +7,7 @@ use super::{CallError, Function};
 use crate::template::format::{print_value, string_of};
 use crate::template::strconv::quote::push_quoted;
 use crate::template::text::Text as Bytes;
-use crate::template::unicode::{
-    chars, is_lower, is_title, is_upper, push_char, to_lower, to_title, to_upper,
-};
+use crate::template::unicode::{chars, is_lower, is_title, is_upper, push_char, to_lower, to_title, to_upper};
 use crate::template::value::Value;
 
 pub(super) static SPRIG: &[Function] = &[

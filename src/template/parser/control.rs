@@ -1,7 +1,7 @@
 //! Actions that steer: `if`, `with`, `range`, `template`, `block`, `break`, `continue`, `else`, `end`.
 
-use super::{Item, ListEnd, Parsed, Parser, TreeState};
-use crate::template::ast::{Branch, Node, Pipe, Range, TemplateCall};
+use super::{Item, ListEnd, Parsed, Parser};
+use crate::template::ast::{Branch, Node, Pipe, Range, TemplateCall, Tree};
 use crate::template::lexer::{Token, TokenKind};
 
 impl<'t> Parser<'t> {
@@ -102,8 +102,14 @@ impl<'t> Parser<'t> {
         let token = self.next_non_space();
         let name = self.template_name(&token, CONTEXT)?;
         let pipe = self.pipeline(CONTEXT, TokenKind::RightDelimiter)?;
-        let outer = std::mem::replace(&mut self.state, TreeState::default());
-        self.named_body(name.clone(), CONTEXT)?;
+        let outer = std::mem::take(&mut self.state);
+        let (nodes, end) = self.item_list()?;
+        if end != ListEnd::End {
+            // Go reports it as the outer template's, at the line it had read before the block.
+            self.state = outer;
+            return self.error(format!("unexpected {end} in {CONTEXT}"));
+        }
+        self.add(name.clone(), Tree { nodes })?;
         self.state = outer;
         Ok(Node::Template(TemplateCall { position: token.position, name, pipe: Some(pipe) }))
     }

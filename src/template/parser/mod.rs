@@ -227,18 +227,13 @@ impl<'t> Parser<'t> {
         }
         let name = self.name_of(&token)?;
         self.expect(TokenKind::RightDelimiter, CONTEXT)?;
-        self.named_body(name, CONTEXT)?;
-        self.state = outer;
-        Ok(())
-    }
-
-    /// The nodes of a `define` or `block` up to its `{{end}}`.
-    fn named_body(&mut self, name: String, context: &str) -> Parsed<()> {
         let (nodes, end) = self.item_list()?;
         if end != ListEnd::End {
-            return self.error(format!("unexpected {end} in {context}"));
+            return self.error(format!("unexpected {end} in {CONTEXT}"));
         }
-        self.add(name, Tree { nodes })
+        self.add(name, Tree { nodes })?;
+        self.state = outer;
+        Ok(())
     }
 
     fn name_of(&self, token: &Token<'t>) -> Parsed<String> {

@@ -215,8 +215,7 @@ fn number(token: &Token<'_>) -> Result<Number, String> {
             return Ok(number);
         }
         TokenKind::Complex => {
-            let complex = parse_complex(bytes).ok_or("syntax error scanning complex number")?;
-            return Ok(with_complex(number, complex));
+            return Ok(with_complex(number, parse_complex(bytes)?));
         }
         _ => {}
     }

@@ -2,6 +2,9 @@
 
 use std::io::Write as _;
 
+/// Decimals beyond which all digits of all floats are zeros. Rust's own precisions end at 65,535.
+const DECIMALS_MAX: usize = 1_100;
+
 /// How a float is written; `upper` is for the letters of the exponent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::template) enum FloatForm {
@@ -18,9 +21,9 @@ pub(in crate::template) enum FloatForm {
 }
 
 /// Decimal digits `d₁d₂…`, without zeros at the end, of the number `0.d₁d₂… × 10^point`.
-struct Digits {
-    digits: Vec<u8>,
-    point: i32,
+pub(in crate::template) struct Digits {
+    pub(in crate::template) digits: Vec<u8>,
+    pub(in crate::template) point: i32,
 }
 
 /// Appends `value` with a minus sign if it has one; no `precision` writes the fewest digits that read back.
@@ -32,7 +35,13 @@ pub(in crate::template) fn push_float(
     precision: Option<usize>,
 ) {
     if !value.is_finite() {
-        let name: &[u8] = if value.is_nan() { b"NaN" } else if value < 0.0 { b"-Inf" } else { b"+Inf" };
+        let name: &[u8] = if value.is_nan() {
+            b"NaN"
+        } else if value < 0.0 {
+            b"-Inf"
+        } else {
+            b"+Inf"
+        };
         return out.extend_from_slice(name);
     }
     if value.is_sign_negative() {
@@ -47,7 +56,11 @@ pub(in crate::template) fn push_float(
             push_exponent(out, &digits, precision.unwrap_or(digits.digits.len().saturating_sub(1)), upper);
         }
         FloatForm::Fixed => match precision {
-            Some(precision) => push(out, format_args!("{magnitude:.precision$}")),
+            Some(precision) => {
+                let written = precision.min(DECIMALS_MAX);
+                push(out, format_args!("{magnitude:.written$}"));
+                out.resize(out.len() + precision - written, b'0');
+            }
             None => {
                 let digits = digits_of(magnitude, None);
                 let decimals = i32_len(&digits) - digits.point;
@@ -66,13 +79,26 @@ fn i32_len(digits: &Digits) -> i32 {
     i32::try_from(digits.digits.len()).unwrap_or(i32::MAX)
 }
 
-/// The digits of a magnitude, rounded to one and `decimals` more.
-fn digits_of(magnitude: f64, decimals: Option<usize>) -> Digits {
-    let written = match decimals {
-        Some(decimals) => format!("{magnitude:.decimals$e}"),
-        None => format!("{magnitude:e}"),
+/// The digits of a magnitude, rounded to one and `decimals` more, or the fewest that read back.
+pub(in crate::template) fn digits_of(magnitude: f64, decimals: Option<usize>) -> Digits {
+    // With fewer digits there is no tie between two that read back.
+    const TIE_DIGITS_MIN: usize = 15;
+    let Some(decimals) = decimals else {
+        let shortest = parsed(&format!("{magnitude:e}"));
+        let count = shortest.digits.len();
+        if count < TIE_DIGITS_MIN {
+            return shortest;
+        }
+        // Of two as near, Go takes the even one.
+        let rounded = format!("{magnitude:.*e}", count - 1);
+        return if rounded.parse() == Ok(magnitude) { parsed(&rounded) } else { shortest };
     };
-    let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
+    parsed(&format!("{magnitude:.*e}", decimals.min(DECIMALS_MAX)))
+}
+
+/// Of a number such as `1.50e3`.
+fn parsed(written: &str) -> Digits {
+    let (mantissa, exponent) = written.split_once('e').unwrap_or((written, "0"));
     let mut digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
     while digits.last() == Some(&b'0') {
         digits.pop();

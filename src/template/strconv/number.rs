@@ -233,14 +233,18 @@ fn scaled(bits: u64, power: i64) -> f64 {
     kept as f64 * 2_f64.powi(first) * 2_f64.powi(power.saturating_sub(first).clamp(-1_100, 1_100))
 }
 
-/// Go's `fmt.Sscan` of a complex number such as `1+2i`.
-pub(in crate::template) fn parse_complex(text: &[u8]) -> Option<(f64, f64)> {
-    let body = text.strip_suffix(b"i")?;
+/// Go's `fmt.Sscan` of a complex number such as `1+2i`; the error is its text.
+pub(in crate::template) fn parse_complex(text: &[u8]) -> Result<(f64, f64), String> {
+    let not_complex = || "syntax error scanning complex number".to_owned();
+    let body = text.strip_suffix(b"i").ok_or_else(not_complex)?;
     // The sign of the imaginary part: the last one that is no exponent's.
-    let split = (1..body.len()).rev().find(|at| {
-        matches!(body[*at], b'+' | b'-') && !matches!(body[*at - 1], b'e' | b'E' | b'p' | b'P')
-    })?;
-    Some((parse_float(&body[..split]).ok()?, parse_float(&body[split..]).ok()?))
+    let split = (1..body.len())
+        .rev()
+        .find(|at| matches!(body[*at], b'+' | b'-') && !matches!(body[*at - 1], b'e' | b'E' | b'p' | b'P'))
+        .filter(|at| at + 1 < body.len())
+        .ok_or_else(not_complex)?;
+    let part = |part: &[u8]| parse_float(part).map_err(|fault| fault.words("ParseFloat", part));
+    Ok((part(&body[..split])?, part(&body[split..])?))
 }
 
 #[cfg(test)]
@@ -286,6 +290,6 @@ mod tests {
         check("+nan", Err(NumberFault::Syntax));
         check("1e", Err(NumberFault::Syntax));
         check(".", Err(NumberFault::Syntax));
-        assert_eq!(parse_complex(b"1e+3-2i"), Some((1000.0, -2.0)));
+        assert_eq!(parse_complex(b"1e+3-2i"), Ok((1000.0, -2.0)));
     }
 }

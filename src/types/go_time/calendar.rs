@@ -37,7 +37,7 @@ pub(super) fn clock_of(local_seconds: i64) -> Clock {
 /// Century, year in it and day of the year that begins in March.
 fn split(days: AbsoluteDays) -> (u64, u64, u64) {
     let quarter_days = days.0.wrapping_mul(4).wrapping_add(3);
-    let in_century = quarter_days % DAYS_PER_400_YEARS | 3;
+    let in_century = (quarter_days % DAYS_PER_400_YEARS) | 3;
     (quarter_days / DAYS_PER_400_YEARS, in_century / 1_461, in_century % 1_461 / 4)
 }
 

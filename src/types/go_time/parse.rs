@@ -39,10 +39,9 @@ pub fn parse_in_location(
 }
 
 fn parse_with(layout: &[u8], value: &[u8], default: &Zone, local: &Zone) -> Result<GoTime, TimeParseError> {
-    if layout == RFC3339.as_bytes() || layout == RFC3339_NANO.as_bytes() {
-        if let Some(time) = parse_rfc3339(value, local) {
-            return Ok(time);
-        }
+    let is_rfc3339 = layout == RFC3339.as_bytes() || layout == RFC3339_NANO.as_bytes();
+    if let (true, Some(time)) = (is_rfc3339, parse_rfc3339(value, local)) {
+        return Ok(time);
     }
     let mut fields = Fields::default();
     let (mut layout_rest, mut rest) = (layout, value);

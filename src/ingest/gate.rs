@@ -1,0 +1,122 @@
+//! One tenant's door: blocked or not, how many streams, how fast.
+//!
+//! ```text
+//! push ─▶ blocked? ─▶ decode, each stream and entry asked (StreamGate) ─▶ the tenant's rate, all or nothing ─▶ stored
+//! ```
+
+use std::sync::Arc;
+
+use super::active_streams::ActiveStreams;
+use super::limits::Limits;
+use super::rates::{IngestRates, TooFast};
+use super::validate::StreamGate;
+use crate::types::ids::TenantId;
+use crate::types::time::UnixNanos;
+
+/// What all tenants' doors share. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct IngestGates {
+    rates: Arc<IngestRates>,
+    active: Arc<ActiveStreams>,
+}
+
+impl IngestGates {
+    /// The door of one tenant for one request.
+    pub fn of(&self, tenant: &TenantId, limits: &Arc<Limits>, now: UnixNanos) -> TenantGate {
+        TenantGate { gates: self.clone(), tenant: tenant.clone(), limits: limits.clone(), now }
+    }
+}
+
+/// See [`IngestGates::of`].
+#[derive(Debug, Clone)]
+pub struct TenantGate {
+    gates: IngestGates,
+    tenant: TenantId,
+    limits: Arc<Limits>,
+    now: UnixNanos,
+}
+
+/// Pushes of a tenant are refused for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    pub status: u16,
+    pub text: String,
+}
+
+impl TenantGate {
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Whether the tenant is blocked now.
+    pub fn blocked(&self) -> Option<Blocked> {
+        let until_text = self.limits.block_ingestion_until.as_deref().filter(|text| !text.is_empty())?;
+        let until = chrono::DateTime::parse_from_rfc3339(until_text).ok()?;
+        if until.timestamp_nanos_opt().is_some_and(|until| until <= self.now.0) {
+            return None;
+        }
+        let status = self.limits.block_ingestion_status_code;
+        let tenant = &self.tenant;
+        let until = until.to_utc().format("%Y-%m-%dT%H:%M:%SZ");
+        let text = format!("ingestion blocked for user '{tenant}' until '{until}' with status code '{status}'");
+        Some(Blocked { status, text })
+    }
+
+    /// Takes a whole request of the tenant's rate, or nothing. The error is Loki's text and when to come again.
+    pub fn take(&self, lines: u64, bytes: u64) -> Result<(), (String, TooFast)> {
+        self.gates.rates.take(&self.tenant, &self.limits, bytes).map_err(|too_fast| {
+            let (tenant, limit) = (&self.tenant, too_fast.limit);
+            let text = format!(
+                "ingestion rate limit exceeded for user {tenant} (limit: {limit} bytes/sec) while attempting to ingest '{lines}' lines totaling '{bytes}' bytes, reduce log volume or contact your Loki administrator to see if the limit can be increased"
+            );
+            (text, too_fast)
+        })
+    }
+}
+
+impl StreamGate for TenantGate {
+    fn admit_stream(&self, stream: u64) -> bool {
+        self.gates.active.admit(&self.tenant, stream, self.limits.active_streams_max(), self.now)
+    }
+
+    fn admit_bytes(&self, stream: u64, bytes: u64) -> Result<(), TooFast> {
+        self.gates.rates.take_stream(&self.tenant, &self.limits, stream, bytes)
+    }
+
+    fn tenant(&self) -> &str {
+        self.tenant.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_ends_at_its_time() {
+        let limits = Limits { block_ingestion_until: Some("2026-01-15T10:00:00Z".to_owned()), ..Limits::default() };
+        let at = |seconds: i64| {
+            IngestGates::default().of(
+                &TenantId::single(),
+                &Arc::new(limits.clone()),
+                UnixNanos(seconds * 1_000_000_000),
+            )
+        };
+        let blocked = at(1_768_471_199).blocked().expect("blocked");
+        assert_eq!(blocked.status, 260);
+        assert_eq!(
+            blocked.text,
+            "ingestion blocked for user 'fake' until '2026-01-15T10:00:00Z' with status code '260'"
+        );
+        assert_eq!(at(1_768_471_200).blocked(), None);
+    }
+
+    #[test]
+    fn the_rate_is_taken_whole_or_not_at_all() {
+        let limits = Arc::new(Limits { ingestion_rate_mb: 1.0, ingestion_burst_size_mb: 1.0, ..Limits::default() });
+        let gate = IngestGates::default().of(&TenantId::single(), &limits, UnixNanos(0));
+        assert_eq!(gate.take(1, 1000), Ok(()));
+        let (text, _) = gate.take(7, 2 << 20).expect_err("more than the burst");
+        assert!(text.starts_with("ingestion rate limit exceeded for user fake (limit: 1048576 bytes/sec) while attempting to ingest '7' lines totaling '2097152' bytes,"), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! Records of one partition become batches of rows, one a tenant, and a list of those that do not. CPU-bound, pure.
+//!
+//! ```text
+//! raw, json        record ─▶ Mapping ─▶ tenant's Admission ─▶ one batch a tenant
+//! loki_*, otlp_*   record ─▶ the decoder of that push ─▶ a batch a record
+//! ```
+//!
+//! Invariant: every record is either in a batch, or rejected with a reason, or empty (a tombstone, a push of nothing).
+
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+
+use super::mapping::{Mapped, Mapping, Record, Unmapped};
+use super::settings::Format;
+use crate::ingest::limits::Limits;
+use crate::ingest::overrides::LimitsOf;
+use crate::ingest::validate::{Admission, Discards, StreamHandle};
+use crate::receive::decode::{BodyLimits, PushKind, PushOutcome, decode_record};
+use crate::types::batch::LogBatch;
+use crate::types::ids::TenantId;
+use crate::types::time::UnixNanos;
+
+/// What came of records.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    pub batches: Vec<(TenantId, LogBatch)>,
+    pub rejected: Vec<Rejected>,
+    /// Refused by limits, by tenant.
+    pub discards: Vec<(TenantId, Discards)>,
+    /// Lines and bytes taken, by tenant.
+    pub taken: Vec<(TenantId, u64, u64)>,
+}
+
+/// A record that became nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place among the records.
+    pub at: usize,
+    pub reason: String,
+}
+
+/// Decodes records of one partition.
+pub fn decode(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, now: UnixNanos) -> Decoded {
+    match mapping.format {
+        Format::Raw | Format::Json => decode_lines(mapping, records, limits, now),
+        Format::LokiJson => decode_pushes(PushKind::LokiJson, mapping, records, limits, now),
+        Format::LokiProtobuf => decode_pushes(PushKind::LokiProtobuf, mapping, records, limits, now),
+        Format::OtlpProtobuf => decode_pushes(PushKind::OtlpProtobuf, mapping, records, limits, now),
+    }
+}
+
+fn decode_pushes(
+    kind: PushKind,
+    mapping: &Mapping,
+    records: &[Record<'_>],
+    limits: &LimitsOf,
+    now: UnixNanos,
+) -> Decoded {
+    let mut decoded = Decoded::default();
+    for (at, record) in records.iter().enumerate().filter(|(_, record)| !record.payload.is_empty()) {
+        let tenant = match mapping.tenant(record, None) {
+            Ok(tenant) => tenant,
+            Err(Unmapped(reason)) => {
+                decoded.rejected.push(Rejected { at, reason });
+                continue;
+            }
+        };
+        let of_tenant = limits.of(&tenant);
+        let PushOutcome { batch, answer, discards, lines, bytes } =
+            decode_record(kind, record.payload, &of_tenant, &BodyLimits::default(), now);
+        if let Err(refused) = answer {
+            decoded.rejected.push(Rejected { at, reason: refused.text });
+        }
+        if !discards.0.is_empty() {
+            decoded.discards.push((tenant.clone(), discards));
+        }
+        if let Some(batch) = batch {
+            decoded.taken.push((tenant.clone(), lines, bytes));
+            decoded.batches.push((tenant, batch));
+        }
+    }
+    decoded
+}
+
+/// One tenant's lines of a batch.
+struct OfTenant<'l> {
+    admission: Admission<'l>,
+    streams: HashMap<Box<[u8]>, StreamHandle>,
+}
+
+fn decode_lines(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, now: UnixNanos) -> Decoded {
+    let mut decoded = Decoded::default();
+    // Records are read first, so that the limits of their tenants outlive the admissions that refer to them.
+    let mut read: Vec<(usize, usize, Mapped<'_, '_>)> = Vec::with_capacity(records.len());
+    let mut tenants: Vec<(TenantId, std::sync::Arc<Limits>)> = Vec::new();
+    for (at, record) in records.iter().enumerate().filter(|(_, record)| !record.payload.is_empty()) {
+        let found = mapping.read(record).and_then(|mapped| Ok((mapping.tenant(record, Some(&mapped))?, mapped)));
+        match found {
+            Ok((tenant, mapped)) => {
+                let place = tenants.iter().position(|(known, _)| *known == tenant).unwrap_or_else(|| {
+                    tenants.push((tenant.clone(), limits.of(&tenant)));
+                    tenants.len() - 1
+                });
+                read.push((at, place, mapped));
+            }
+            Err(Unmapped(reason)) => decoded.rejected.push(Rejected { at, reason }),
+        }
+    }
+    let line_bytes = read.iter().map(|(_, _, mapped)| mapped.line().len()).sum::<usize>() / tenants.len().max(1);
+    let mut of_tenants: Vec<OfTenant<'_>> = tenants
+        .iter()
+        .map(|(_, limits)| OfTenant { admission: Admission::new(limits, now, line_bytes), streams: HashMap::new() })
+        .collect();
+    let mut key = Vec::new();
+    let mut metadata: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    for (at, place, mapped) in &read {
+        let OfTenant { admission, streams } = &mut of_tenants[*place];
+        mapped.stream_key(&mut key);
+        match streams.get(key.as_slice()) {
+            Some(stream) => admission.select(*stream),
+            None => {
+                let stream = admission.stream(mapped.labels());
+                streams.insert(key.as_slice().into(), stream);
+            }
+        }
+        mapped.metadata(&mut metadata);
+        if let Err(reason) = admission.entry(mapped.time(now).0, mapped.line(), &metadata) {
+            decoded.rejected.push(Rejected { at: *at, reason: reason.to_owned() });
+        }
+    }
+    for ((tenant, _), of_tenant) in tenants.iter().zip(of_tenants) {
+        match of_tenant.admission.finish() {
+            Ok(admitted) => {
+                if !admitted.discards.0.is_empty() {
+                    decoded.discards.push((tenant.clone(), admitted.discards));
+                }
+                decoded.taken.push((tenant.clone(), admitted.lines, admitted.bytes));
+                decoded.batches.extend(admitted.batch.map(|batch| (tenant.clone(), batch)));
+            }
+            Err(error) => tracing::error!(%error, "columns of a batch do not fit together"),
+        }
+    }
+    decoded.rejected.sort_by_key(|rejected| rejected.at);
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::kafka::settings::TopicConfig;
+
+    const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
+
+    fn decoded(config: &str, payloads: &[&str]) -> String {
+        let config: TopicConfig = serde_json::from_str(config).expect("well-formed");
+        let mapping = Mapping::compile(&config, None).expect("compiles");
+        let records: Vec<Record<'_>> = payloads
+            .iter()
+            .map(|payload| Record {
+                topic: "t",
+                partition: 0,
+                offset: 0,
+                key: None,
+                payload: payload.as_bytes(),
+                headers: Vec::new(),
+                timestamp_ms: Some(NOW.0 / 1_000_000),
+            })
+            .collect();
+        let decoded = decode(&mapping, &records, &LimitsOf::new(Limits::default()), NOW);
+        let batches = decoded.batches.iter().map(|(tenant, batch)| format!("{tenant}:{}", batch.rows()));
+        let rejected = decoded.rejected.iter().map(|rejected| format!("#{} {}", rejected.at, rejected.reason));
+        batches.chain(rejected).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn lines_are_batched_by_tenant_and_bad_ones_named() {
+        let config = r#"{"topic":"t","format":"json","labels":{"fields":{"s":""}},"tenant":{"field":"org"}}"#;
+        let payloads = [
+            r#"{"org":"a","s":"1"}"#,
+            "broken",
+            r#"{"org":"b"}"#,
+            "",
+            r#"{"s":"no tenant"}"#,
+            r#"{"org":"a","s":"2"}"#,
+        ];
+        assert_eq!(decoded(config, &payloads), "a:2; b:1; #1 not a JSON object; #4 it names no tenant");
+    }
+
+    #[test]
+    fn limits_reject_single_records() {
+        let config = r#"{"topic":"t","format":"json","timestamp":{"field":"ts"}}"#;
+        let payloads = [r#"{"ts":"2020-01-01T00:00:00Z"}"#, r#"{"ts":"2026-01-15T10:00:00Z"}"#];
+        assert_eq!(decoded(config, &payloads), "fake:1; #0 greater_than_max_sample_age");
+    }
+
+    #[test]
+    fn pushes_are_decoded_record_by_record() {
+        let push =
+            format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["{}","x"],["{}","y"]]}}]}}"#, NOW.0, NOW.0);
+        let config = r#"{"topic":"t","format":"loki_json"}"#;
+        let text = decoded(config, &[&push, "{", &push]);
+        assert!(text.starts_with("fake:2; fake:2; #1 "), "{text}");
+    }
+}
