@@ -291,9 +291,15 @@ impl LabelState {
         entries.iter().position(|entry| entry.hash == hash && entry.alive && self.text(cx, entry.name) == name)
     }
 
-    /// Adds a parsed label whose name neither conflicts nor was extracted before.
+    /// Adds a parsed label whose name was not extracted before; it replaces metadata of that name, which only a name
+    /// with the suffix can meet.
     #[inline]
     pub(super) fn push_parsed(&mut self, cx: &Context<'_>, name: Text, hash: u32, value: Text) {
+        if self.metadata_present.may_contain(hash)
+            && let Some(at) = self.find(cx, &self.metadata, self.text(cx, name), hash)
+        {
+            self.metadata[at].alive = false;
+        }
         self.parsed_present.insert(hash);
         self.parsed.push(Entry { name, hash, value, alive: true });
         if !self.required_seen.is_empty() {
@@ -304,12 +310,6 @@ impl LabelState {
 
     /// Sets a parsed label; it replaces one of any other kind.
     pub(super) fn set_parsed(&mut self, cx: &Context<'_>, name: Text, hash: u32, value: Text) {
-        let known = self.text(cx, name);
-        if self.metadata_present.may_contain(hash)
-            && let Some(at) = self.find(cx, &self.metadata, known, hash)
-        {
-            self.metadata[at].alive = false;
-        }
         if self.parsed_present.may_contain(hash)
             && let Some(at) = self.find(cx, &self.parsed, self.text(cx, name), hash)
         {

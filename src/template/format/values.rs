@@ -58,6 +58,11 @@ impl Printer<'_> {
             Value::Float(number) => self.float(*number, verb),
             Value::Complex(real, imaginary) => self.complex(*real, *imaginary, verb),
             Value::Text(text) | Value::Html(text) => self.text(text.as_bytes(), verb, value),
+            Value::List(_) | Value::Map(_) if self.flags.sharp_v && value.is_nil() => {
+                self.push(value.type_name());
+                self.push("(nil)");
+                Ok(())
+            }
             Value::List(list) => {
                 self.open(value);
                 for (at, item) in list.items().iter().enumerate() {

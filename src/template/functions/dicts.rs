@@ -3,6 +3,7 @@
 //! `set`, `unset` and `merge` change the map they are given, for all who hold it, as in Go. What Go returns in no
 //! particular order (`keys`, `values`) is sorted by key here.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Parameter::{Any, AnyMap, Text};
@@ -89,14 +90,17 @@ fn keys<'c>(call: &Call<'c, '_>) -> Vec<&'c [u8]> {
     (1..call.arguments().len()).map(|at| call.bytes(at)).collect()
 }
 
-/// The first map, filled up from the others.
+/// The first map, filled up from the others; a new one instead of nil.
 fn merged<'a>(call: &mut Call<'_, 'a>, overwrites: bool) -> Called<'a> {
-    if let Some(target) = call.map(0) {
-        for source in maps(call, 1) {
-            merge_into(call, target, source, overwrites, 0)?;
+    let Some(first) = call.map(0) else { return Ok(call.operand(0).clone()) };
+    let mut target = Rc::clone(first);
+    for source in maps(call, 1).into_iter().filter(|source| !source.is_nil()) {
+        if target.is_nil() {
+            target = Rc::new(Map::new(Element::Any, BTreeMap::new()));
         }
+        merge_into(call, &target, source, overwrites, 0)?;
     }
-    Ok(Operand::boxed(call.value(0).clone()))
+    Ok(Operand::boxed(Value::Map(target)))
 }
 
 fn merge_into<'a>(
@@ -115,6 +119,9 @@ fn merge_into<'a>(
     }
     for (key, value) in source.entries() {
         call.charge_items(1)?;
+        if let (Value::Nil, false) = (&value, overwrites) {
+            continue;
+        }
         let known = target.get(key.as_bytes());
         if let (Some(Value::Map(known)), Value::Map(value)) = (&known, &value) {
             merge_into(call, known, value, overwrites, depth + 1)?;
@@ -122,10 +129,11 @@ fn merge_into<'a>(
         }
         let is_wanted = match &known {
             None => true,
+            Some(_) if matches!(value, Value::Nil) => true,
             Some(known) if overwrites => value.is_true() || !known.is_true(),
             Some(known) => !known.is_true(),
         };
-        if is_wanted && !target.is_nil() {
+        if is_wanted {
             call.will_change(target)?;
             target.insert(key, value);
         }

@@ -1,9 +1,9 @@
 //! Types and deep equality: `typeOf`, `kindIs`, `deepEqual`.
 
 use super::Parameter::{Any, Text};
-use super::{Call, CallError, Function};
+use super::{Call, CallError, Function, ValueBody};
 use crate::template::limits::{LimitError, VALUE_DEPTH_MAX};
-use crate::template::value::{Kind, Value};
+use crate::template::value::{Kind, Operand, Value};
 
 /// Steps that a copied value costs, so that copies stay within some megabytes.
 const COPY_STEPS: usize = 8;
@@ -31,9 +31,14 @@ pub(super) static SPRIG: &[Function] = &[
     Function::value("deepEqual", &[Any, Any], |call| {
         Ok(Value::Bool(deep_equal(call, call.value(0), call.value(1), 0)?).into())
     }),
-    Function::value("deepCopy", &[Any], |call| Ok(deep_copy(call, call.value(0), 0)?.into())),
-    Function::value("mustDeepCopy", &[Any], |call| Ok(deep_copy(call, call.value(0), 0)?.into())),
+    Function::value("deepCopy", &[Any], COPIED),
+    Function::value("mustDeepCopy", &[Any], COPIED),
 ];
+
+const COPIED: ValueBody = |call| match call.value(0) {
+    Value::Nil => Err(CallError::new("reflect: call of reflect.Value.Type on zero Value")),
+    value => Ok(Operand::boxed(deep_copy(call, value, 0)?)),
+};
 
 pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
