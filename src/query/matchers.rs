@@ -78,6 +78,5 @@ impl StreamSet {
 
 /// Source: Prometheus anchors label regexes and lets `.` match newlines.
 fn anchored(pattern: &str) -> Result<Regex, QueryError> {
-    let translated = compile_go_regex(pattern).map_err(QueryError::BadInput)?;
-    Regex::new(&format!("^(?s:{translated})$")).map_err(|e| QueryError::BadInput(e.to_string()))
+    Ok(compile_go_regex(&format!("^(?s:{pattern})$")).map_err(QueryError::BadInput)?.into_regex())
 }

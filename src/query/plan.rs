@@ -94,11 +94,14 @@ fn collect<'a>(expr: &'a MetricExpr, outer: Option<Grouping>, found: &mut Vec<Le
 
 /// Whether the sum over series equals the aggregation over all their rows together.
 fn sums_of_parts(range: &RangeAggregation) -> bool {
-    range.grouping.is_none()
-        && matches!(
-            range.op,
-            RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
-        )
+    range.grouping.is_none() && is_sum_of_parts(range.op)
+}
+
+fn is_sum_of_parts(op: RangeOp) -> bool {
+    matches!(
+        op,
+        RangeOp::CountOverTime | RangeOp::Rate | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime
+    )
 }
 
 impl Planner {
@@ -146,7 +149,9 @@ impl Planner {
     pub async fn range_query(&self, leaf: &Leaf<'_>, steps: &Steps) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let range = leaf.range;
         let absent = range.op == RangeOp::AbsentOverTime;
-        let program = self.program(&range.log, Output::Metric { grouping: leaf.grouping.as_ref(), absent })?;
+        let merges = is_sum_of_parts(range.op)
+            || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
+        let program = self.program(&range.log, Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges })?;
         let unwrapped = range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }));
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
         let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);

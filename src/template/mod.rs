@@ -45,7 +45,7 @@ use regex_cache::RegexCache;
 
 pub use error::TemplateError;
 pub use functions::{
-    ALERT_DEFINITIONS, FunctionTable, alert_data, alert_functions, loki_functions, promtail_functions,
+    ALERT_DEFINITIONS, FunctionTable, alert_data, alert_functions, loki_functions, promtail_functions, push_expanded,
 };
 pub use text::Text;
 pub use value::Value;

@@ -251,21 +251,9 @@ impl Parser {
             _ => return Ok((return_bool, Some(VectorMatching { on, labels, group: Group::None }))),
         };
         self.advance();
-        // `group_left (a) (b)` cannot be told from `group_left` before a parenthesised leg by one token:
-        // a list of names and a closing parenthesis is a list.
-        let include = if self.is("(") && self.is_name_list() { self.label_list()? } else { Vec::new() };
+        // A parenthesis here always opens the list of labels, never the leg.
+        let include = if self.is("(") { self.label_list()? } else { Vec::new() };
         Ok((return_bool, Some(VectorMatching { on, labels, group: group(include) })))
-    }
-
-    fn is_name_list(&self) -> bool {
-        let mut at = self.at + 1;
-        loop {
-            match self.tokens.get(at).map(|token| &token.kind) {
-                Some(Kind::Symbol(")")) => return true,
-                Some(Kind::Identifier(_) | Kind::Symbol(",")) => at += 1,
-                _ => return false,
-            }
-        }
     }
 }
 

@@ -144,6 +144,9 @@ fn sets(operation: &BinaryExpr, left: Matrix, right: Matrix) -> Matrix {
 }
 
 /// Arithmetic and comparisons between series that match.
+///
+/// Errors: those of the earliest step. A second series on the side that must be unique is one even where nothing
+/// matches it, and a second match even where the comparison drops it.
 fn matched(operation: &BinaryExpr, left: Matrix, right: Matrix) -> Result<Matrix, EvalError> {
     let steps = left.steps;
     let matching = operation.matching.as_ref();
@@ -154,35 +157,53 @@ fn matched(operation: &BinaryExpr, left: Matrix, right: Matrix) -> Result<Matrix
     for series in one.series {
         ones.entry(signature(&series.labels, matching)).or_default().push(series);
     }
+    let mut failure = first_duplicate(&ones, &steps).map(|step| (step, duplicate_text(swapped)));
     let mut results: HashMap<Labels, usize> = HashMap::new();
     let mut series: Vec<Series> = Vec::new();
+    // By signature, and by result where the side of many is grouped: the steps at which there was a match.
+    let mut matches: HashMap<(Labels, Option<usize>), HashSet<usize>> = HashMap::new();
     for member in &many.series {
         let key = signature(&member.labels, matching);
-        let Some(candidates) = ones.get(&key) else { continue };
-        for step in member.present.ones() {
-            let mut at_step = candidates.iter().filter(|candidate| candidate.present.get(step));
-            let Some(other) = at_step.next() else { continue };
-            if at_step.next().is_some() {
-                return Err(EvalError(duplicate_text(swapped)));
-            }
-            let (mine, theirs) = (member.values[step], other.values[step]);
-            let (left, right) = if swapped { (theirs, mine) } else { (mine, theirs) };
-            let Some(value) = result_at(operation, left, right, left) else { continue };
+        for other in ones.get(&key).into_iter().flatten() {
             let labels = result_labels(operation, &member.labels, &other.labels);
             let at = *results.entry(labels.clone()).or_insert_with(|| {
                 series.push(Series::empty(labels, steps.count));
                 series.len() - 1
             });
-            if series[at].present.get(step) {
-                return Err(EvalError(match group {
-                    Group::None => "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                    _ => "multiple matches for labels: grouping labels must ensure unique matches",
-                }.to_owned()));
+            let (grouped, words) = match group {
+                Group::None => (None, MANY_TO_ONE),
+                _ => (Some(at), MANY_TO_MANY),
+            };
+            let seen = matches.entry((key.clone(), grouped)).or_default();
+            for step in member.present.ones().filter(|step| other.present.get(*step)) {
+                if !seen.insert(step) && failure.as_ref().is_none_or(|(first, _)| step < *first) {
+                    failure = Some((step, words.to_owned()));
+                }
+                let (mine, theirs) = (member.values[step], other.values[step]);
+                let (left, right) = if swapped { (theirs, mine) } else { (mine, theirs) };
+                if let Some(value) = result_at(operation, left, right, left) {
+                    series[at].set(step, value);
+                }
             }
-            series[at].set(step, value);
         }
     }
+    if let Some((_, words)) = failure {
+        return Err(EvalError(words));
+    }
+    series.retain(|series| series.present.any());
     Ok(Matrix { steps, series })
+}
+
+const MANY_TO_ONE: &str = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+const MANY_TO_MANY: &str = "multiple matches for labels: grouping labels must ensure unique matches";
+
+/// The first step at which two series of the side that must be unique have the same signature.
+fn first_duplicate(ones: &HashMap<Labels, Vec<Series>>, steps: &Steps) -> Option<usize> {
+    let several = ones.values().filter(|several| several.len() > 1);
+    let first = several.filter_map(|several| {
+        (0..steps.count).find(|step| several.iter().filter(|series| series.present.get(*step)).nth(1).is_some())
+    });
+    first.min()
 }
 
 fn duplicate_text(swapped: bool) -> String {

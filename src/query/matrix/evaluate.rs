@@ -1,12 +1,11 @@
 //! Walks an expression.
 
-use regex::Regex;
-
 use super::aggregate::aggregate;
 use super::binary::{Operand, binary};
 use super::{EvalError, Evaluated, Matrix, Series, Steps, constant};
 use crate::logql::ast::{MetricExpr, RangeAggregation};
-use crate::logql::go_regex::compile_go_regex;
+use crate::logql::go_regex::{GoRegex, compile_go_regex};
+use crate::template::push_expanded;
 use crate::types::labels::Labels;
 
 /// Evaluates `expr` at every step; `leaves` gives the matrix of each range aggregation, asked left to right.
@@ -58,23 +57,25 @@ fn matrix_of(
 }
 
 /// Source: Prometheus: where the source value matches, the destination becomes the expanded replacement.
-fn label_replace(matrix: Matrix, dst: &str, replacement: &str, src: &str, regex: &Regex) -> Result<Matrix, EvalError> {
+fn label_replace(
+    matrix: Matrix,
+    dst: &str,
+    replacement: &str,
+    src: &str,
+    regex: &GoRegex,
+) -> Result<Matrix, EvalError> {
     let replaced = matrix.series.into_iter().map(|series| {
         let Some(captures) = regex.captures(series.labels.get(src).unwrap_or("")) else {
             return series;
         };
-        let mut value = String::new();
-        captures.expand(&go_template(replacement), &mut value);
+        let mut value = Vec::new();
+        push_expanded(&mut value, replacement.as_bytes(), regex, &captures);
+        let value = String::from_utf8_lossy(&value);
         let others = series.labels.iter().filter(|(name, _)| *name != dst);
-        let labels = Labels::from_pairs(others.chain(std::iter::once((dst, value.as_str()))));
+        let labels = Labels::from_pairs(others.chain(std::iter::once((dst, value.as_ref()))));
         Series { labels, ..series }
     });
     merge_equal(replaced.collect(), matrix.steps)
-}
-
-/// `$1x` is the group named `1x` to Go and to the crate alike; `$$` is a dollar to both.
-fn go_template(replacement: &str) -> String {
-    replacement.to_owned()
 }
 
 /// Series that a change of labels made equal become one, unless both have a value at a step.

@@ -60,6 +60,14 @@ fn operations() {
         r#"{env="x", job="a"} 0.3333333333333333; {env="x", job="b"} 1; {env="y", job="a"} 0.6666666666666666"#,
     );
     check(
+        "(V > 100) / on(job) (V > 0)",
+        "found duplicate series on the right hand-side;many-to-many matching not allowed: matching labels must be unique on one side",
+    );
+    check(
+        "(V > 0) > on(job) sum by (job) (V > 0)",
+        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+    );
+    check(
         "sum by (job) (V > 0) / on(job) (V > 0)",
         "found duplicate series on the right hand-side;many-to-many matching not allowed: matching labels must be unique on one side",
     );

@@ -20,7 +20,7 @@ use super::logfmt::LogfmtFields;
 use super::pattern::PatternParser;
 use super::regexp::RegexpParser;
 use super::unwrap::UnwrapStep;
-use crate::logql::ast::{FieldExtraction, Grouping, Stage};
+use crate::logql::ast::{FieldExtraction, FormatSource, Grouping, Stage};
 
 /// Why a pipeline cannot run: Loki's words, and the stage (from 0) they are about when it is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +42,10 @@ pub enum Output<'a> {
     /// Entries: every label is wanted.
     Log,
     /// Samples: `grouping` is the range aggregation's own or, if it has none, that of the `sum` right around it
-    /// (for count, rate, bytes, bytes_rate and sum over time only). `absent` is for `absent_over_time`.
-    Metric { grouping: Option<&'a Grouping>, absent: bool },
+    /// (for count, rate, bytes, bytes_rate and sum over time only). `absent` is for `absent_over_time`. `merges` says
+    /// that Loki merges equal series of its shards (for count, rate, bytes, bytes_rate, sum, avg, min and max over
+    /// time): where stages or a grouping may make labels fewer, the merge loses labels without a value.
+    Metric { grouping: Option<&'a Grouping>, absent: bool, merges: bool },
 }
 
 /// Which labels of a row make its series.
@@ -82,6 +84,8 @@ pub struct RowPipeline {
     pub(super) steps: Vec<Step>,
     pub(super) hints: Hints,
     pub(super) grouped: Grouped,
+    /// Whether labels without a value are no part of a series.
+    pub(super) skips_empty: bool,
     leading: Vec<LineTest>,
 }
 
@@ -113,11 +117,17 @@ impl RowPipeline {
         }
         let grouped = group(output, metric_label);
         let hints = hints(&steps, output, &grouped, metric_label);
+        let skips_empty = match output {
+            Output::Metric { grouping, merges: true, .. } => {
+                grouping.is_some_and(reduces) || stages.iter().any(reduces_labels)
+            }
+            _ => false,
+        };
         let leading = steps.iter().map_while(|step| match step {
             Step::LineFilter(test) => Some(test.clone()),
             _ => None,
         });
-        Ok(RowPipeline { leading: leading.collect(), steps, hints, grouped })
+        Ok(RowPipeline { leading: leading.collect(), steps, hints, grouped, skips_empty })
     }
 
     /// The line filters that come before anything else: they look at the line alone, so a scan may put them to whole
@@ -228,8 +238,22 @@ fn logfmt_key(expression: &str) -> Box<str> {
     quoted.unwrap_or(trimmed).into()
 }
 
+/// Whether the grouping is anything but `without ()`.
+fn reduces(grouping: &Grouping) -> bool {
+    !grouping.without || !grouping.labels.is_empty()
+}
+
+/// Whether rows of different label sets may have equal ones after the stage, as Loki sees it.
+fn reduces_labels(stage: &Stage) -> bool {
+    match stage {
+        Stage::Drop { .. } | Stage::Keep { .. } => true,
+        Stage::LabelFormat { formats } => formats.iter().any(|format| matches!(format.source, FormatSource::Rename(_))),
+        _ => false,
+    }
+}
+
 fn group(output: Output<'_>, metric_label: &str) -> Grouped {
-    let Output::Metric { grouping, absent } = output else { return Grouped::All };
+    let Output::Metric { grouping, absent, .. } = output else { return Grouped::All };
     let without = grouping.is_some_and(|grouping| grouping.without);
     let mut labels: Vec<&str> = grouping.iter().flat_map(|grouping| &grouping.labels).map(String::as_str).collect();
     if absent || grouping.is_some_and(|grouping| !grouping.without && grouping.labels.is_empty()) {

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::sync::Mutex;
 
-use regex::{CaptureLocations, Regex};
+use regex::CaptureLocations;
+
+use crate::logql::go_regex::{GoRegex, compile_go_regex};
 
 use super::builder::{Context, LabelState, LineView, Name};
 use super::compile::CompileError;
@@ -13,7 +15,7 @@ use super::json::push_label_name;
 use super::pattern::set_capture;
 
 pub(super) struct RegexpParser {
-    regex: Regex,
+    regex: GoRegex,
     /// Group number and label, in order.
     groups: Vec<(usize, Name)>,
     /// Group positions, kept between rows: as many as threads run at once.
@@ -28,8 +30,7 @@ impl fmt::Debug for RegexpParser {
 
 impl RegexpParser {
     pub(super) fn new(pattern: &str) -> Result<Self, CompileError> {
-        let regex =
-            crate::logql::go_regex::compile_go_regex(pattern).map_err(|error| CompileError::new(error.to_string()))?;
+        let regex = compile_go_regex(pattern).map_err(|error| CompileError::new(error.to_string()))?;
         let mut groups: Vec<(usize, Name)> = Vec::new();
         for (at, name) in regex.capture_names().enumerate().filter_map(|(at, name)| Some((at, name?))) {
             let mut label = String::new();

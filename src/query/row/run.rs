@@ -29,6 +29,7 @@ pub struct Row<'a> {
     state: &'a mut RowState,
     cx: Context<'a>,
     grouped: &'a Grouped,
+    skips_empty: bool,
 }
 
 impl RowState {
@@ -90,7 +91,7 @@ impl RowState {
                 return None;
             }
         }
-        Some(Row { state: self, cx, grouped: &pipeline.grouped })
+        Some(Row { state: self, cx, grouped: &pipeline.grouped, skips_empty: pipeline.skips_empty })
     }
 
     /// Runs one step; false drops the row.
@@ -210,6 +211,12 @@ impl Row<'_> {
         if labels.has_error(&self.cx) {
             return labels.for_each(&self.cx, |_, name, value| visit(name, value));
         }
+        let skips_empty = self.skips_empty;
+        let mut visit = |name: &'s str, value: &'s str| {
+            if !skips_empty || !value.is_empty() {
+                visit(name, value);
+            }
+        };
         match self.grouped {
             Grouped::All => labels.for_each(&self.cx, |_, name, value| visit(name, value)),
             Grouped::None => {}
@@ -246,8 +253,10 @@ impl Row<'_> {
             key.push(u8::from(has_error));
             for slot in &slots {
                 let (name, value) = self.state.labels.slot_label(&self.cx, *slot);
-                push_sized(key, name);
-                push_sized(key, value);
+                if has_error || !self.skips_empty || !value.is_empty() {
+                    push_sized(key, name);
+                    push_sized(key, value);
+                }
             }
             self.state.slots = slots;
             return;
@@ -265,7 +274,8 @@ impl Row<'_> {
         let Grouped::Without(names) = self.grouped else { return };
         for slot in &slots {
             let (name, value) = self.state.labels.slot_label(&self.cx, *slot);
-            if name != "__error_details__" && names.iter().all(|gone| *gone.text != *name) {
+            let is_skipped = self.skips_empty && value.is_empty();
+            if !is_skipped && name != "__error_details__" && names.iter().all(|gone| *gone.text != *name) {
                 push_sized(key, name);
                 push_sized(key, value);
             }

@@ -76,7 +76,11 @@ fn check(stages: &[Stage], input: &str, want: &str) {
 }
 
 fn check_metric(stages: &[Stage], grouping: Option<&Grouping>, input: &str, want: &str) {
-    assert_eq!(run(stages, Output::Metric { grouping, absent: false }, input), want, "{stages:?} on {input}");
+    assert_eq!(
+        run(stages, Output::Metric { grouping, absent: false, merges: false }, input),
+        want,
+        "{stages:?} on {input}"
+    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ use aho_corasick::AhoCorasick;
 use memchr::memmem::Finder;
 use regex::Regex;
 
+use crate::logql::go_regex::compile_go_regex;
+
 use super::compile::CompileError;
 use super::simplify::{Alternative, simplify};
 
@@ -117,7 +119,7 @@ impl TextTest {
 }
 
 fn go_regex(pattern: &str) -> Result<Regex, CompileError> {
-    crate::logql::go_regex::compile_go_regex(pattern).map_err(|error| CompileError::new(error.to_string()))
+    Ok(compile_go_regex(pattern).map_err(CompileError::new)?.into_regex())
 }
 
 /// The literal, whatever its case.

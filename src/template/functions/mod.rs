@@ -52,6 +52,7 @@ pub use alert::{ALERT_DEFINITIONS, alert_data, alert_functions};
 pub(super) use call::{Call, Runtime};
 pub use loki::loki_functions;
 pub use promtail::promtail_functions;
+pub use regexes::push_expanded;
 
 /// The functions a template may call, by name.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use regex::Captures;
 
 use super::Parameter::{Int, Text};
 use super::{Call, CallError, Function, TextBody};
+use crate::logql::go_regex::GoRegex;
 use crate::template::limits::LIST_ITEMS_MAX;
 use crate::template::strconv::quote::quoted;
 use crate::template::unicode::{chars, is_digit, is_letter};
@@ -54,7 +55,7 @@ const REPLACED: TextBody = |call, out| replaced(call, out, false, false);
 const REPLACED_LITERALLY: TextBody = |call, out| replaced(call, out, false, true);
 
 /// The expression of the first argument; `panics` words a bad pattern as Go's panic.
-pub(super) fn regex<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Cow<'a, regex::Regex>, CallError> {
+pub(super) fn regex<'a>(call: &mut Call<'_, 'a>, panics: bool) -> Result<Cow<'a, GoRegex>, CallError> {
     let pattern = call.bytes(0);
     call.regex(pattern).map_err(|error| match (panics, error) {
         (true, CallError::Failed(words)) => {
@@ -77,7 +78,7 @@ fn replaced(call: &mut Call<'_, '_>, out: &mut Vec<u8>, panics: bool, is_literal
 pub(super) fn push_replaced(
     call: &mut Call<'_, '_>,
     out: &mut Vec<u8>,
-    regex: &regex::Regex,
+    regex: &GoRegex,
     text: &str,
     replacement: &[u8],
     is_literal: bool,
@@ -96,7 +97,7 @@ pub(super) fn push_replaced(
         for captures in regex.captures_iter(text) {
             let Some(found) = captures.get(0) else { continue };
             out.extend_from_slice(&text.as_bytes()[end..found.start()]);
-            push_expanded(out, replacement, &captures);
+            push_expanded(out, replacement, regex, &captures);
             end = found.end();
             call.limit_text(out.len() - start)?;
             call.charge_items(1)?;
@@ -107,7 +108,7 @@ pub(super) fn push_replaced(
 }
 
 /// Go's `Regexp.Expand`: `$1x` is the group named `1x`, `$$` a dollar, a `$` before no name itself.
-fn push_expanded(out: &mut Vec<u8>, replacement: &[u8], captures: &Captures<'_>) {
+pub fn push_expanded(out: &mut Vec<u8>, replacement: &[u8], regex: &GoRegex, captures: &Captures<'_>) {
     let mut rest = replacement;
     while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
         out.extend_from_slice(&rest[..at]);
@@ -124,7 +125,7 @@ fn push_expanded(out: &mut Vec<u8>, replacement: &[u8], captures: &Captures<'_>)
         rest = after;
         let group = match group_number(name) {
             Some(number) => captures.get(number),
-            None => std::str::from_utf8(name).ok().and_then(|name| captures.name(name)),
+            None => std::str::from_utf8(name).ok().and_then(|name| regex.named(captures, name)),
         };
         out.extend_from_slice(group.map_or(&b""[..], |group| group.as_str().as_bytes()));
     }
