@@ -10,7 +10,7 @@
 //! Texts are bytes inside; an output that is no UTF-8 has U+FFFD for each byte that is none, as JSON of Go has.
 //!
 //! Not as in Go, knowingly:
-//! - depth, steps and sizes are limited ([`limits`]), where Go runs until the stack, the memory or patience ends;
+//! - depth, steps and sizes are limited (`limits`), where Go runs until the stack, the memory or patience ends;
 //! - `now` has no monotonic clock reading, and the zone `Local` is UTC;
 //! - addresses (`%p`) and the insides of times (`%d` of a time) print as nothing of the kind;
 //! - `keys` and `values` of maps are sorted, and Unicode is that of the Rust crates;

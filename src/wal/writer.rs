@@ -86,7 +86,7 @@ impl DirectoryLock {
 }
 
 impl<T: Send + 'static> Wal<T> {
-    /// Opens the log in `dir` for appending after `end`, which [`super::replay`] found.
+    /// Opens the log in `dir` for appending after `end`, which [`super::replay()`] found.
     ///
     /// `on_durable` runs on the writer's thread with each group, in order, before its callers are answered.
     ///
