@@ -6,7 +6,7 @@
 //! row ───────────────────┘
 //! ```
 //!
-//! Reading order: [`compile`] (stages to steps), [`builder`] (the labels of a row), [`hints`] (what parsers leave
+//! Reading order: `compile` (stages to steps), `builder` (the labels of a row), `hints` (what parsers leave
 //! out), then one file a stage.
 //!
 //! Semantics are Loki's, its quirks included where answers show them: `_extracted` names, which of two equal keys
