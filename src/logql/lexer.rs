@@ -5,7 +5,7 @@
 
 use super::error::ParseError;
 use super::literals::{model_duration, parse_bytes, unquote};
-use crate::types::units::GoDuration;
+use crate::types::go_time::parse_duration;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Flag(String),
     /// Punctuation or keyword, by the name that errors show.
     Symbol(&'static str),
+    /// What cannot be read; nothing comes after it. An error of grammar before it is the one to tell.
+    Broken(ParseError),
     End,
 }
 
@@ -43,7 +45,7 @@ impl Kind {
             Kind::Bytes(_) => "BYTES",
             Kind::Flag(_) => "FUNCTION_FLAG",
             Kind::Symbol(name) => name,
-            Kind::End => "$end",
+            Kind::Broken(_) | Kind::End => "$end",
         }
     }
 }
@@ -141,23 +143,27 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("ip", "ip"),
 ];
 
-/// Splits a query into tokens; the last is `End`.
-pub(super) fn tokens(query: &str) -> Result<Vec<Token>, ParseError> {
+/// Splits a query into tokens; the last is `End` or `Broken`.
+pub(super) fn tokens(query: &str) -> Vec<Token> {
     let mut lexer = Lexer { chars: query.chars().collect(), at: 0, line: 1, column: 0, last_line_chars: 0 };
     let mut tokens = Vec::new();
     loop {
-        let token = lexer.next_token()?;
-        let is_end = token.kind == Kind::End;
+        let token = lexer.next_token().unwrap_or_else(|error| Token {
+            line: error.line,
+            column: error.column,
+            kind: Kind::Broken(error),
+        });
+        let is_last = matches!(token.kind, Kind::End | Kind::Broken(_));
         tokens.push(token);
-        if is_end {
-            return Ok(tokens);
+        if is_last {
+            return tokens;
         }
     }
 }
 
-struct Lexer {
-    chars: Vec<char>,
-    at: usize,
+pub(super) struct Lexer {
+    pub(super) chars: Vec<char>,
+    pub(super) at: usize,
     line: usize,
     /// Characters of this line passed.
     column: usize,
@@ -165,11 +171,11 @@ struct Lexer {
 }
 
 impl Lexer {
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
 
-    fn advance(&mut self) -> Option<char> {
+    pub(super) fn advance(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.at += 1;
         if c == '\n' {
@@ -229,7 +235,7 @@ impl Lexer {
             return Ok(token(self.word(word)));
         }
         if c.is_ascii_digit() || (c == '.' && self.chars.get(self.at + 1).is_some_and(char::is_ascii_digit)) {
-            let number = self.number();
+            let number = self.number().map_err(|message| ParseError { message, line, column })?;
             return Ok(
                 match self
                     .duration_from(&number)
@@ -301,28 +307,6 @@ impl Lexer {
                 .any(|rest| rest.trim_start().starts_with('('))
     }
 
-    fn number(&mut self) -> String {
-        if self.chars[self.at] == '0' && matches!(self.chars.get(self.at + 1), Some('x' | 'X')) {
-            return self.take_while(|c| c.is_ascii_alphanumeric());
-        }
-        let mut number = self.take_while(|c| c.is_ascii_digit() || c == '_');
-        if self.peek() == Some('.') {
-            number.push('.');
-            self.advance();
-            number.push_str(&self.take_while(|c| c.is_ascii_digit()));
-        }
-        if matches!(self.peek(), Some('e' | 'E')) {
-            let sign = usize::from(matches!(self.chars.get(self.at + 1), Some('+' | '-')));
-            if self.chars.get(self.at + 1 + sign).is_some_and(char::is_ascii_digit) {
-                for _ in 0..=sign {
-                    number.extend(self.advance());
-                }
-                number.push_str(&self.take_while(|c| c.is_ascii_digit()));
-            }
-        }
-        number
-    }
-
     /// What follows a number while it could be part of a unit.
     fn unit_after(&self, number: &str, is_unit: impl Fn(char) -> bool) -> Option<String> {
         let rest = self.chars[self.at..].iter().take_while(|c| c.is_numeric() || is_unit(**c) || **c == '.');
@@ -338,9 +322,9 @@ impl Lexer {
 
     fn duration_from(&mut self, number: &str) -> Option<i64> {
         let text = self.unit_after(number, |c| matches!(c, 'n' | 'u' | 'µ' | 'm' | 's' | 'h' | 'd' | 'w' | 'y'))?;
-        let duration: GoDuration = text.parse().ok()?;
+        let nanos = model_duration(&text).ok().or_else(|| parse_duration(&text).ok())?;
         self.accept(number, &text);
-        Some(duration.nanos())
+        Some(nanos)
     }
 
     fn bytes_from(&mut self, number: &str) -> Option<u64> {

@@ -13,9 +13,11 @@ pub mod json_path;
 mod lexer;
 pub mod line_pattern;
 mod literals;
+mod number;
 mod parser;
 mod pretty;
 mod printer;
+pub mod simplify;
 mod validate;
 
 pub use error::ParseError;
@@ -23,6 +25,7 @@ pub use literals::human_bytes;
 pub use parser::{parse, parse_matchers};
 pub use pretty::format;
 pub use printer::{print, print_stage};
+pub use validate::needs_selective;
 
 #[cfg(test)]
 mod tests;

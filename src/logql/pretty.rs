@@ -1,8 +1,8 @@
 //! Trees to readable text, over several lines where one would be long: what `format_query` answers.
 
-use super::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, Stage, VectorAggregation};
+use super::ast::{BinaryExpr, Expr, Group, Grouping, LogExpr, MetricExpr, RangeAggregation, Stage, VectorAggregation};
 use super::printer::{
-    print, print_log, print_matchers, print_metric, print_operator, print_range, print_stage, print_window,
+    binary_op_name, model_duration, print, print_log, print_matchers, print_metric, print_range, print_stage,
     range_op_name, vector_op_name,
 };
 
@@ -27,7 +27,11 @@ fn log_at(log: &LogExpr, level: usize) -> String {
         return format!("{}{whole}", indent(level));
     }
     let mut lines = vec![format!("{}{}", indent(level), print_matchers(&log.matchers))];
-    lines.extend(log.stages.iter().map(|stage| format!("{}{}", indent(level + 1), print_stage(stage))));
+    lines.extend(log.stages.iter().map(|stage| match stage {
+        // Loki forgets to indent this one.
+        Stage::Decolorize => print_stage(stage),
+        _ => format!("{}{}", indent(level + 1), print_stage(stage)),
+    }));
     lines.join("\n")
 }
 
@@ -40,7 +44,7 @@ fn metric_at(metric: &MetricExpr, level: usize) -> String {
         MetricExpr::Range(range) => range_at(range, level),
         MetricExpr::Vector(vector) => vector_at(vector, level),
         MetricExpr::Binary(binary) => {
-            let operator = spaced_operator(&print_operator(binary));
+            let operator = operator(binary);
             let (left, right) = (metric_at(&binary.left, level + 1), metric_at(&binary.right, level + 1));
             format!("{left}\n{}{operator}\n{right}", indent(level))
         }
@@ -57,9 +61,33 @@ fn metric_at(metric: &MetricExpr, level: usize) -> String {
     }
 }
 
-/// Lists of labels have spaces in readable text.
-fn spaced_operator(operator: &str) -> String {
-    operator.replace(',', ", ")
+/// An operator on a line of its own. Loki leaves out a matching by no label, and ends one without a group in a space.
+fn operator(binary: &BinaryExpr) -> String {
+    let mut out = binary_op_name(binary.op).to_owned();
+    if binary.return_bool {
+        out.push_str(" bool");
+    }
+    let Some(matching) = binary.matching.as_ref().filter(|matching| !matching.labels.is_empty()) else { return out };
+    let word = if matching.on { "on" } else { "ignoring" };
+    let (group, include): (&str, &[String]) = match &matching.group {
+        Group::None => ("", &[]),
+        Group::Left(include) => ("group_left", include),
+        Group::Right(include) => ("group_right", include),
+    };
+    out.push_str(&format!(" {word} ({}) {group}", matching.labels.join(", ")));
+    if !include.is_empty() {
+        out.push_str(&format!(" ({})", include.join(", ")));
+    }
+    out
+}
+
+/// `[5m] offset 1h`
+fn window(range: &RangeAggregation) -> String {
+    let window = format!("[{}]", model_duration(range.range_ns));
+    match range.offset_ns {
+        0 => window,
+        offset => format!("{window} offset {}", model_duration(offset)),
+    }
 }
 
 fn grouping(grouping: Option<&Grouping>) -> String {
@@ -90,7 +118,7 @@ fn range_at(range: &RangeAggregation, level: usize) -> String {
         "{0}{1}(\n{param}{inner} {2}\n{0}){3}",
         indent(level),
         range_op_name(range.op),
-        print_window(range),
+        window(range),
         grouping(range.grouping.as_ref())
     )
 }

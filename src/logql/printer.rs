@@ -5,7 +5,10 @@ use super::ast::{
     LabelSelector, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher, MetricExpr, RangeAggregation,
     RangeOp, Stage, UnwrapConversion, VectorAggregation, VectorOp,
 };
+use super::go_regex::compile_go_regex;
 use super::literals::human_bytes;
+use super::simplify::simplify;
+use crate::types::go_time::format_duration;
 use crate::types::labels::push_go_quoted;
 
 /// The whole query on one line.
@@ -36,7 +39,22 @@ fn quoted(text: &str) -> String {
 }
 
 fn print_matcher(matcher: &Matcher) -> String {
-    format!("{}{}{}", matcher.name, match_op_name(matcher.op), quoted(&matcher.value))
+    let name = &matcher.name;
+    let is_plain = name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty();
+    let name = if is_plain { name.clone() } else { quoted(name) };
+    format!("{name}{}{}", match_op_name(matcher.op), quoted(&matcher.value))
+}
+
+/// Loki shows an expression that it hands to its regex engine in backquotes.
+fn print_text_filter(matcher: &Matcher) -> String {
+    let value = &matcher.value;
+    let is_engines = matcher.op == MatchOp::Regex && simplify(value, true).is_none() && compile_go_regex(value).is_ok();
+    if !is_engines || value.contains('`') {
+        return print_matcher(matcher);
+    }
+    format!("{}{}`{value}`", matcher.name, match_op_name(matcher.op))
 }
 
 fn match_op_name(op: MatchOp) -> &'static str {
@@ -107,7 +125,7 @@ fn print_fields(fields: &[FieldExtraction]) -> String {
 
 fn print_label_filter(filter: &LabelFilter) -> String {
     match filter {
-        LabelFilter::Text(matcher) => print_matcher(matcher),
+        LabelFilter::Text(matcher) => print_text_filter(matcher),
         LabelFilter::Number { label, op, value } => format!("{label}{}{}", compare_op_name(*op), print_number(*value)),
         LabelFilter::Duration { label, op, nanos } => {
             format!("{label}{}{}", compare_op_name(*op), crate::types::units::GoDuration(*nanos))
@@ -178,11 +196,13 @@ pub(super) fn print_range(range: &RangeAggregation) -> String {
     )
 }
 
-/// `[5m] offset 1h`
-pub(super) fn print_window(range: &RangeAggregation) -> String {
-    let offset =
-        if range.offset_ns == 0 { String::new() } else { format!(" offset {}", model_duration(range.offset_ns)) };
-    format!("[{}]{offset}", model_duration(range.range_ns))
+/// `[5m] offset 1h0m0s`
+fn print_window(range: &RangeAggregation) -> String {
+    let window = format!("[{}]", model_duration(range.range_ns));
+    match range.offset_ns {
+        0 => window,
+        offset => format!("{window} offset {}", format_duration(offset)),
+    }
 }
 
 fn print_range_grouping(grouping: &Grouping) -> String {
@@ -275,7 +295,7 @@ pub(super) fn vector_op_name(op: VectorOp) -> &'static str {
 }
 
 /// Prometheus' form, largest units first: `1h30m`.
-fn model_duration(nanos: i64) -> String {
+pub(super) fn model_duration(nanos: i64) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }

@@ -15,20 +15,14 @@ const NEEDS_SELECTIVE: &str = "queries require at least one regexp or equality m
 /// Checks a whole query.
 pub(super) fn validate(expr: &Expr) -> Result<(), ParseError> {
     match expr {
-        Expr::Log(log) => {
-            check_stages(&log.stages)?;
-            check_selective(&log.matchers)
-        }
+        Expr::Log(log) => check_selective(&log.matchers),
         Expr::Metric(metric) => validate_metric(metric),
     }
 }
 
 fn validate_metric(metric: &MetricExpr) -> Result<(), ParseError> {
     match metric {
-        MetricExpr::Range(range) => {
-            check_stages(&range.log.stages)?;
-            check_selective(&range.log.matchers)
-        }
+        MetricExpr::Range(range) => check_selective(&range.log.matchers),
         MetricExpr::Vector(vector) => {
             let sorts = matches!(vector.op, VectorOp::Sort | VectorOp::SortDesc);
             if sorts && vector.grouping.as_ref().is_some_and(|grouping| !grouping.labels.is_empty()) {
@@ -47,7 +41,6 @@ fn validate_metric(metric: &MetricExpr) -> Result<(), ParseError> {
 
 /// At least one matcher must refuse the empty string.
 fn check_selective(matchers: &[Matcher]) -> Result<(), ParseError> {
-    check_matchers_compile(matchers)?;
     let selective = matchers.iter().any(|matcher| match matcher.op {
         MatchOp::Equal => !matcher.value.is_empty(),
         MatchOp::Regex => matcher_regex(&matcher.value).is_ok_and(|regex| !regex.is_match("")),
@@ -56,48 +49,44 @@ fn check_selective(matchers: &[Matcher]) -> Result<(), ParseError> {
         MatchOp::NotEqual => matcher.value.is_empty(),
         MatchOp::NotRegex => matcher_regex(&matcher.value).is_ok_and(|regex| regex.is_match("")),
     });
-    if selective { Ok(()) } else { Err(ParseError::about(NEEDS_SELECTIVE)) }
+    if selective { Ok(()) } else { Err(needs_selective()) }
+}
+
+/// What a query is told that chooses everything, or nothing.
+pub fn needs_selective() -> ParseError {
+    ParseError::about(NEEDS_SELECTIVE)
 }
 
 fn matcher_regex(pattern: &str) -> Result<GoRegex, String> {
     compile_go_regex(&format!("^(?s:{pattern})$"))
 }
 
-/// Regexes of matchers compile.
-pub(super) fn check_matchers_compile(matchers: &[Matcher]) -> Result<(), ParseError> {
-    for matcher in matchers {
-        if matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex) {
-            matcher_regex(&matcher.value).map_err(ParseError::about)?;
-        }
+/// The regex of a matcher compiles.
+pub(super) fn check_matcher(matcher: &Matcher) -> Result<(), ParseError> {
+    if matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex) {
+        matcher_regex(&matcher.value).map_err(ParseError::about)?;
     }
     Ok(())
 }
 
-fn check_stages(stages: &[Stage]) -> Result<(), ParseError> {
-    for stage in stages {
-        match stage {
-            Stage::Regexp { pattern } => {
-                check_regexp(pattern).map_err(|words| ParseError::about(format!("invalid regexp parser: {words}")))?
-            }
-            Stage::Pattern { pattern } => LinePattern::parser(pattern)
-                .map(|_| ())
-                .map_err(|words| ParseError::about(format!("invalid pattern parser: {words}")))?,
-            _ => {}
-        }
-    }
-    Ok(())
+/// The pattern of `| pattern` is one.
+pub(super) fn check_pattern(pattern: &str) -> Result<(), ParseError> {
+    let checked = LinePattern::parser(pattern);
+    checked.map(|_| ()).map_err(|words| ParseError::about(format!("invalid pattern parser: {words}")))
 }
 
-fn check_regexp(pattern: &str) -> Result<(), String> {
-    let regex = compile_go_regex(pattern)?;
+/// The expression of `| regexp` compiles, and has names, each once.
+pub(super) fn check_regexp(pattern: &str) -> Result<(), ParseError> {
+    let error = |words: String| ParseError::about(format!("invalid regexp parser: {words}"));
+    let regex = compile_go_regex(pattern).map_err(error)?;
     let mut names: Vec<&str> = Vec::new();
     for name in regex.capture_names().flatten() {
         if names.contains(&name) {
-            return Err(format!("duplicate extracted label name '{name}'"));
+            return Err(error(format!("duplicate extracted label name '{name}'")));
         }
         names.push(name);
     }
-    if names.is_empty() { Err("at least one named capture must be supplied".to_owned()) } else { Ok(()) }
+    if names.is_empty() { Err(error("at least one named capture must be supplied".to_owned())) } else { Ok(()) }
 }
 
 /// Parameter, grouping and unwrap fit the operation.

@@ -22,6 +22,7 @@ use crate::logql::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation};
 use crate::query::answer::{Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
 use crate::query::index::{self, IndexStats};
 use crate::query::matrix::{self, Evaluated, Matrix, Series, Steps};
+use crate::query::operands::check_operands;
 use crate::query::operators::range::series_of;
 use crate::query::panes::Windows;
 use crate::query::plan::{Leaf, Planner, leaves};
@@ -299,6 +300,7 @@ impl Engine {
         metric: &MetricExpr,
         request: &QueryRequest,
     ) -> Result<QueryAnswer, QueryError> {
+        check_operands(metric)?;
         let steps = steps_of(&request.kind)?;
         let through = self.through(request);
         let mut matrices: HashMap<usize, Matrix> = HashMap::new();

@@ -18,6 +18,7 @@ pub mod index;
 pub mod matchers;
 pub mod matrix;
 mod newest;
+mod operands;
 pub mod operators;
 pub mod panes;
 pub mod plan;

@@ -8,6 +8,7 @@
 //! `sum by (…)` over a count, a rate or a sum is grouped in the range aggregation already: the series of the
 //! answer are made, not those that the sum would throw away.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
@@ -151,7 +152,8 @@ impl Planner {
         let absent = range.op == RangeOp::AbsentOverTime;
         let merges = is_sum_of_parts(range.op)
             || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
-        let program = self.program(&range.log, Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges })?;
+        let log = without_idle_line_formats(range);
+        let program = self.program(&log, Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges })?;
         let unwrapped = range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }));
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
         let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
@@ -192,6 +194,33 @@ impl Planner {
         let units = units_of(&snapshot, &indexes, &request, &self.counters);
         Ok(Arc::new(ScanExec::new(request, units, self.partitions, self.indexes.clone(), self.counters.clone())))
     }
+}
+
+/// The pipeline of a range aggregation without each `line_format` whose line nothing reads: no later parser, no later
+/// line filter, no count of bytes. Source: Loki leaves them out too, and with them the errors they would make.
+fn without_idle_line_formats(range: &RangeAggregation) -> Cow<'_, LogExpr> {
+    if matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate) {
+        return Cow::Borrowed(&range.log);
+    }
+    let reads_line = |stage: &Stage| {
+        matches!(
+            stage,
+            Stage::LineFilter(_)
+                | Stage::Json { .. }
+                | Stage::Logfmt { .. }
+                | Stage::Regexp { .. }
+                | Stage::Pattern { .. }
+                | Stage::Unpack
+        )
+    };
+    let stages = &range.log.stages;
+    let needed = stages.iter().rposition(reads_line).map_or(0, |last| last + 1);
+    let is_idle = |at: usize, stage: &Stage| at >= needed && matches!(stage, Stage::LineFormat { .. });
+    if !stages.iter().enumerate().any(|(at, stage)| is_idle(at, stage)) {
+        return Cow::Borrowed(&range.log);
+    }
+    let kept = stages.iter().enumerate().filter(|(at, stage)| !is_idle(*at, stage)).map(|(_, stage)| stage.clone());
+    Cow::Owned(LogExpr { stages: kept.collect(), ..range.log.clone() })
 }
 
 fn never_reads_level(grouping: &Grouping) -> bool {

@@ -6,6 +6,7 @@ use crate::logql::ast::{
     LineMatch, MatchOp, Matcher, Stage, UnwrapConversion,
 };
 use crate::logql::literals::rounded_bytes;
+use crate::logql::validate::{check_matcher, check_pattern, check_regexp};
 
 const MATCH_OPS: &[&str] = &["=", "=~", "!~", "!="];
 const UNWRAP_TAKES: &[&str] = &["IDENTIFIER", "BYTES_CONV", "DURATION_CONV", "DURATION_SECONDS_CONV"];
@@ -43,7 +44,9 @@ impl Parser {
         let name = self.identifier(expected)?;
         let op = self.match_op()?;
         let value = self.text(&["STRING"])?;
-        Ok(Matcher { name, op, value })
+        let matcher = Matcher { name, op, value };
+        check_matcher(&matcher)?;
+        Ok(matcher)
     }
 
     fn match_op(&mut self) -> Parsed<MatchOp> {
@@ -63,7 +66,7 @@ impl Parser {
         let mut stages = Vec::new();
         loop {
             if let Some(op) = self.line_filter_op() {
-                stages.push(self.line_filter(op)?);
+                self.line_filter(op, &mut stages)?;
                 continue;
             }
             if !self.take("|") {
@@ -92,13 +95,20 @@ impl Parser {
         }
     }
 
-    fn line_filter(&mut self, op: LineFilterOp) -> Parsed<Stage> {
+    /// One filter; alternatives of a negative one are filters of their own, for each of them refuses lines.
+    fn line_filter(&mut self, op: LineFilterOp, stages: &mut Vec<Stage>) -> Parsed<()> {
         self.advance();
         let mut any_of = vec![self.line_match()?];
         while self.take("or") {
             any_of.push(self.line_match()?);
         }
-        Ok(Stage::LineFilter(LineFilter { op, any_of }))
+        let is_negative = matches!(op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
+        if is_negative {
+            stages.extend(any_of.into_iter().map(|one| Stage::LineFilter(LineFilter { op, any_of: vec![one] })));
+        } else {
+            stages.push(Stage::LineFilter(LineFilter { op, any_of }));
+        }
+        Ok(())
     }
 
     fn line_match(&mut self) -> Parsed<LineMatch> {
@@ -116,12 +126,11 @@ impl Parser {
     }
 
     fn stage(&mut self) -> Parsed<Stage> {
-        let Kind::Symbol(symbol) = *self.peek() else {
-            return self.label_filter(None).map(Stage::LabelFilter);
+        let symbol = match self.peek() {
+            Kind::Identifier(_) | Kind::Symbol("(") => return self.label_filter(None).map(Stage::LabelFilter),
+            Kind::Symbol(symbol) => *symbol,
+            _ => return self.unexpected(&[]),
         };
-        if symbol == "(" {
-            return self.label_filter(None).map(Stage::LabelFilter);
-        }
         if !matches!(
             symbol,
             "json"
@@ -141,8 +150,16 @@ impl Parser {
         Ok(match symbol {
             "json" => Stage::Json { fields: self.extractions()? },
             "logfmt" => self.logfmt()?,
-            "regexp" => Stage::Regexp { pattern: self.text(&["STRING"])? },
-            "pattern" => Stage::Pattern { pattern: self.text(&["STRING"])? },
+            "regexp" => {
+                let pattern = self.text(&["STRING"])?;
+                check_regexp(&pattern)?;
+                Stage::Regexp { pattern }
+            }
+            "pattern" => {
+                let pattern = self.text(&["STRING"])?;
+                check_pattern(&pattern)?;
+                Stage::Pattern { pattern }
+            }
             "unpack" => Stage::Unpack,
             "line_format" => Stage::LineFormat { template: self.text(&["STRING"])? },
             "label_format" => Stage::LabelFormat { formats: self.label_formats()? },
@@ -202,12 +219,13 @@ impl Parser {
         let mut selectors = Vec::new();
         loop {
             let name = self.identifier(&["IDENTIFIER"])?;
-            let has_matcher = matches!(self.peek(), Kind::Symbol("=" | "=~" | "!~"))
-                || (self.is("!=") && matches!(self.peek_second(), Kind::Text(_)));
-            selectors.push(if has_matcher {
+            // A line filter cannot follow a name without a matcher: its operator is the matcher's.
+            selectors.push(if matches!(self.peek(), Kind::Symbol("=" | "=~" | "!~" | "!=")) {
                 let op = self.match_op()?;
                 let value = self.text(&["STRING"])?;
-                LabelSelector::Matcher(Matcher { name, op, value })
+                let matcher = Matcher { name, op, value };
+                check_matcher(&matcher)?;
+                LabelSelector::Matcher(matcher)
             } else {
                 LabelSelector::Name(name)
             });
@@ -271,10 +289,12 @@ impl Parser {
     fn one_label_filter(&mut self) -> Parsed<LabelFilter> {
         if self.take("(") {
             let inner = self.label_filter(None)?;
-            self.expect(")")?;
+            if !self.take(")") {
+                return self.unexpected(&[]);
+            }
             return Ok(inner);
         }
-        let label = self.identifier(&[])?;
+        let label = self.identifier(&["IDENTIFIER", "("])?;
         let (op, compare) = match self.peek() {
             Kind::Symbol("=") => (Some(MatchOp::Equal), CompareOp::Equal),
             Kind::Symbol("!=") => (Some(MatchOp::NotEqual), CompareOp::NotEqual),
@@ -282,7 +302,9 @@ impl Parser {
                 let op = if *symbol == "=~" { MatchOp::Regex } else { MatchOp::NotRegex };
                 self.advance();
                 let value = self.text(&["STRING"])?;
-                return Ok(LabelFilter::Text(Matcher { name: label, op, value }));
+                let matcher = Matcher { name: label, op, value };
+                check_matcher(&matcher)?;
+                return Ok(LabelFilter::Text(matcher));
             }
             Kind::Symbol("==") => (None, CompareOp::Equal),
             Kind::Symbol(">") => (None, CompareOp::Greater),
@@ -310,25 +332,25 @@ impl Parser {
                 Ok(LabelFilter::Bytes { label, op: compare, bytes: rounded_bytes(bytes) })
             }
             (Kind::Number(_) | Kind::Symbol("+" | "-"), _) => {
-                let value = self.literal()?;
+                let value = self.literal()??;
                 Ok(LabelFilter::Number { label, op: compare, value })
             }
             _ => self.unexpected(&[]),
         }
     }
 
-    /// A number with an optional sign.
-    pub(super) fn literal(&mut self) -> Parsed<f64> {
+    /// A number with an optional sign; inside, an error about its digits.
+    pub(super) fn literal(&mut self) -> Parsed<Parsed<f64>> {
         let negative = self.take("-");
         if !negative {
             self.take("+");
         }
         let text = self.number(&["NUMBER"])?;
-        let value = float(&text).ok_or_else(|| {
+        let value = float(&text).map(|value| if negative { -value } else { value });
+        Ok(value.ok_or_else(|| {
             super::ParseError::about(format!(
                 "unable to parse literal as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
             ))
-        })?;
-        Ok(if negative { -value } else { value })
+        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Kind, ParseError, Parsed, Parser, float};
 use crate::logql::ast::{
-    BinaryExpr, BinaryOp, CompareOp, Expr, Group, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp,
+    BinaryExpr, BinaryOp, CompareOp, Expr, Group, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage,
     VectorAggregation, VectorMatching, VectorOp,
 };
 use crate::logql::validate::{check_label_replace, check_range, check_vector, fold};
@@ -29,7 +29,7 @@ impl Parser {
                 let (return_bool, matching) = parser.modifiers()?;
                 let next = if op == BinaryOp::Pow { strength(op) } else { strength(op) + 1 };
                 let right = parser.expression(next)?;
-                left = binary(op, return_bool, matching, left, right)?;
+                left = Expr::Metric(parser.or_unfit(binary(op, return_bool, matching, left, right)));
             }
             Ok(left)
         })
@@ -50,14 +50,21 @@ impl Parser {
                 }
                 Ok(inner)
             }
-            Kind::Number(_) | Kind::Symbol("+" | "-") => Ok(Expr::Metric(MetricExpr::Number(self.literal()?))),
+            Kind::Number(_) | Kind::Symbol("+" | "-") => {
+                let literal = self.literal()?.map(MetricExpr::Number);
+                Ok(Expr::Metric(self.or_unfit(literal)))
+            }
             Kind::Symbol("VECTOR") => {
                 self.advance();
                 self.expect("(")?;
                 let text = self.number(&["NUMBER"])?;
                 self.expect(")")?;
-                let value = float(&text).ok_or_else(|| ParseError::about("unable to parse vectorExpr as a float"))?;
-                Ok(Expr::Metric(MetricExpr::VectorLiteral(value)))
+                let value = float(&text).ok_or_else(|| {
+                    ParseError::about(format!(
+                        "unable to parse vectorExpr as a float: strconv.ParseFloat: parsing {text:?}: invalid syntax"
+                    ))
+                });
+                Ok(Expr::Metric(self.or_unfit(value.map(MetricExpr::VectorLiteral))))
             }
             Kind::Symbol("label_replace") => self.label_replace().map(Expr::Metric),
             Kind::Symbol(name) => match (range_op(name), vector_op(name)) {
@@ -91,26 +98,25 @@ impl Parser {
             }
             _ => None,
         };
-        let (log, range_ns, offset_ns) = self.log_range()?;
-        if !self.take(")") {
-            return self.unexpected(&[]);
-        }
+        let first: &[&str] = if param.is_some() { &["{", "("] } else { &["NUMBER", "{", "("] };
+        let (log, range_ns, offset_ns) = self.log_range(first)?;
+        self.expect(")")?;
         let grouping = self.grouping()?;
         let aggregation = RangeAggregation { op, param: None, log, range_ns, offset_ns, grouping };
-        check_range(aggregation, param.as_deref()).map(MetricExpr::Range)
+        Ok(self.or_unfit(check_range(aggregation, param.as_deref()).map(MetricExpr::Range)))
     }
 
     /// Selector, pipeline, range and offset, in any of the orders that Loki's grammar has.
-    fn log_range(&mut self) -> Parsed<(LogExpr, i64, i64)> {
+    fn log_range(&mut self, first: &[&str]) -> Parsed<(LogExpr, i64, i64)> {
         if self.is("(") {
             return self.deeper(|parser| parser.parenthesised_log_range());
         }
         if !self.is("{") {
-            return self.unexpected(&[]);
+            return self.unexpected(first);
         }
         let matchers = self.selector()?;
         let mut stages = self.pipeline(true)?;
-        let (range_ns, offset_ns) = self.range()?;
+        let (range_ns, offset_ns) = self.range(if has_unwrap(&stages) { &["RANGE", "|"] } else { &[] })?;
         if stages.is_empty() {
             stages = self.pipeline(true)?;
         }
@@ -120,37 +126,33 @@ impl Parser {
     fn parenthesised_log_range(&mut self) -> Parsed<(LogExpr, i64, i64)> {
         self.expect("(")?;
         if self.is("(") {
-            let inner = self.log_range()?;
-            if !self.take(")") {
-                return self.unexpected(&[]);
-            }
+            let inner = self.log_range(&["{", "("])?;
+            self.expect(")")?;
             return Ok(inner);
         }
         if !self.is("{") {
-            return self.unexpected(&[]);
+            return self.unexpected(&["{", "("]);
         }
         let matchers = self.selector()?;
         let mut stages = self.pipeline(true)?;
         if self.take(")") {
-            let (range_ns, offset_ns) = self.range()?;
+            let (range_ns, offset_ns) = self.range(&["RANGE"])?;
             if stages.is_empty() {
                 stages = self.pipeline(true)?;
             }
             return Ok((LogExpr { matchers, stages }, range_ns, offset_ns));
         }
-        let (range_ns, offset_ns) = self.range()?;
+        let (range_ns, offset_ns) = self.range(if has_unwrap(&stages) { &["RANGE", ")", "|"] } else { &[] })?;
         if stages.is_empty() {
             stages = self.pipeline(true)?;
         }
-        if !self.take(")") {
-            return self.unexpected(&[]);
-        }
+        self.expect(")")?;
         Ok((LogExpr { matchers, stages }, range_ns, offset_ns))
     }
 
-    fn range(&mut self) -> Parsed<(i64, i64)> {
+    fn range(&mut self, expected: &[&str]) -> Parsed<(i64, i64)> {
         let Kind::Range(range_ns) = *self.peek() else {
-            return self.unexpected(&[]);
+            return self.unexpected(expected);
         };
         self.advance();
         if !self.take("offset") {
@@ -190,7 +192,8 @@ impl Parser {
             return self.unexpected(&[]);
         }
         let grouping = if before.is_some() { before } else { self.grouping()? };
-        check_vector(VectorAggregation { op, param: None, inner, grouping }, param.as_deref()).map(MetricExpr::Vector)
+        let checked = check_vector(VectorAggregation { op, param: None, inner, grouping }, param.as_deref());
+        Ok(self.or_unfit(checked.map(MetricExpr::Vector)))
     }
 
     fn label_replace(&mut self) -> Parsed<MetricExpr> {
@@ -207,8 +210,8 @@ impl Parser {
         self.expect(")")?;
         let [dst, replacement, src, regex] =
             <[String; 4]>::try_from(texts).map_err(|_| ParseError::about("label_replace takes four strings"))?;
-        check_label_replace(&regex)?;
-        Ok(MetricExpr::LabelReplace { inner, dst, replacement, src, regex })
+        let checked = check_label_replace(&regex);
+        Ok(self.or_unfit(checked.map(|()| MetricExpr::LabelReplace { inner, dst, replacement, src, regex })))
     }
 
     fn binary_op(&self) -> Option<BinaryOp> {
@@ -257,7 +260,17 @@ impl Parser {
     }
 }
 
-fn binary(op: BinaryOp, return_bool: bool, matching: Option<VectorMatching>, left: Expr, right: Expr) -> Parsed<Expr> {
+fn has_unwrap(stages: &[Stage]) -> bool {
+    stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }))
+}
+
+fn binary(
+    op: BinaryOp,
+    return_bool: bool,
+    matching: Option<VectorMatching>,
+    left: Expr,
+    right: Expr,
+) -> Parsed<MetricExpr> {
     let name = crate::logql::printer::binary_op_name(op);
     let leg = |side: &str, expr: Expr| match expr {
         Expr::Metric(metric) => Ok(metric),
@@ -279,10 +292,10 @@ fn binary(op: BinaryOp, return_bool: bool, matching: Option<VectorMatching>, lef
         }
     }
     if let (MetricExpr::Number(left), MetricExpr::Number(right)) = (&left, &right) {
-        return Ok(Expr::Metric(MetricExpr::Number(fold(op, *left, *right))));
+        return Ok(MetricExpr::Number(fold(op, *left, *right)));
     }
     let (left, right) = (Box::new(left), Box::new(right));
-    Ok(Expr::Metric(MetricExpr::Binary(BinaryExpr { op, left, right, return_bool, matching })))
+    Ok(MetricExpr::Binary(BinaryExpr { op, left, right, return_bool, matching }))
 }
 
 fn range_op(name: &str) -> Option<RangeOp> {

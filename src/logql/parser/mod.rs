@@ -6,10 +6,10 @@
 mod log;
 mod metric;
 
-use super::ast::{Expr, Matcher};
+use super::ast::{Expr, Matcher, MetricExpr};
 use super::error::ParseError;
 use super::lexer::{Kind, Token, tokens};
-use super::validate::{self, validate};
+use super::validate::validate;
 
 /// Longest query, bytes (exclusive).
 const QUERY_BYTES_MAX: usize = 131_072;
@@ -18,7 +18,8 @@ const DEPTH_MAX: usize = 256;
 
 /// Parses and validates a query.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
-    let expr = parse_unvalidated(query)?;
+    let (expr, unfit) = parse_unvalidated(query)?;
+    unfit.map_or(Ok(()), Err)?;
     validate(&expr)?;
     Ok(expr)
 }
@@ -27,35 +28,35 @@ pub fn parse(query: &str) -> Result<Expr, ParseError> {
 ///
 /// With `need_selective`, a selector must have a matcher that the empty string does not pass.
 pub fn parse_matchers(text: &str, need_selective: bool) -> Result<Vec<Matcher>, ParseError> {
-    let expr = parse_unvalidated(text)?;
+    let (expr, _) = parse_unvalidated(text)?;
     if need_selective {
         validate(&expr)?;
     }
     match expr {
-        Expr::Log(log) if log.stages.is_empty() => {
-            validate::check_matchers_compile(&log.matchers)?;
-            Ok(log.matchers)
-        }
+        Expr::Log(log) if log.stages.is_empty() => Ok(log.matchers),
         _ => Err(ParseError::about("only label matchers are supported")),
     }
 }
 
-fn parse_unvalidated(query: &str) -> Result<Expr, ParseError> {
+/// The tree, and the first thing in it that fits the grammar but not its operation.
+fn parse_unvalidated(query: &str) -> Result<(Expr, Option<ParseError>), ParseError> {
     if query.len() >= QUERY_BYTES_MAX {
         return Err(ParseError::about(format!("input size too long ({} > {QUERY_BYTES_MAX})", query.len())));
     }
-    let mut parser = Parser { tokens: tokens(query)?, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: tokens(query), at: 0, depth: 0, unfit: None };
     let expr = parser.expression(0)?;
     if parser.peek() != &Kind::End {
         return parser.unexpected(&[]);
     }
-    Ok(expr)
+    Ok((expr, parser.unfit))
 }
 
 pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    /// See [`Parser::or_unfit`].
+    unfit: Option<ParseError>,
 }
 
 pub(super) type Parsed<T> = Result<T, ParseError>;
@@ -93,12 +94,23 @@ impl Parser {
 
     fn unexpected<T>(&self, expected: &[&str]) -> Parsed<T> {
         let token = &self.tokens[self.at];
+        if let Kind::Broken(error) = &token.kind {
+            return Err(error.clone());
+        }
         let mut message = format!("syntax error: unexpected {}", token.kind.name());
         if (1..=4).contains(&expected.len()) {
             message.push_str(", expecting ");
             message.push_str(&expected.join(" or "));
         }
         Err(ParseError { message, line: token.line, column: token.column })
+    }
+
+    /// Keeps an error about operations that do not fit together for the end: Loki tells those of grammar first.
+    fn or_unfit(&mut self, checked: Parsed<MetricExpr>) -> MetricExpr {
+        checked.unwrap_or_else(|error| {
+            self.unfit.get_or_insert(error);
+            MetricExpr::VectorLiteral(f64::NAN)
+        })
     }
 
     fn identifier(&mut self, expected: &[&str]) -> Parsed<String> {
@@ -159,10 +171,8 @@ impl Parser {
     }
 }
 
-/// A number as Go reads it.
+/// A number as Go's `strconv.ParseFloat` reads it.
 fn float(text: &str) -> Option<f64> {
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        return u64::from_str_radix(hex, 16).ok().map(|number| number as f64);
-    }
-    text.replace('_', "").parse().ok()
+    let decimal = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '_' | '.' | 'e' | 'E' | '+' | '-'));
+    decimal.then(|| text.replace('_', "").parse().ok()).flatten()
 }

@@ -26,7 +26,9 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
 };
 use futures::StreamExt;
+use hashbrown::HashSet;
 use tokio::task::JoinSet;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::query::Direction;
 use crate::query::operators::rows::{RowProgram, RowRunner};
@@ -118,11 +120,13 @@ impl ExecutionPlan for EntriesExec {
             for input in inputs {
                 tasks.spawn(best_of(input, program.clone(), limit, direction, bound.clone()));
             }
-            let mut all = Vec::new();
+            let mut all: Vec<Found> = Vec::new();
             while let Some(best) = tasks.join_next().await {
                 all.extend(best.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))??);
             }
+            let mut seen = HashSet::new();
             all.sort_by(|a, b| a.rank(b, direction));
+            all.retain(|found| seen.insert(found.same));
             all.truncate(limit);
             to_batch(&all)
         };
@@ -136,6 +140,9 @@ struct Found {
     ts: i64,
     /// Place among the rows of its partition: what tells rows of one stream and time apart.
     place: u64,
+    /// Over the stream it was stored in, time, line, metadata and parsed labels: rows that a pipeline made equal are
+    /// one entry, as in Loki.
+    same: u128,
     line: String,
     stream: Labels,
     metadata: Labels,
@@ -143,7 +150,7 @@ struct Found {
 }
 
 impl Found {
-    fn of(ts: i64, place: u64, row: &Row<'_>) -> Self {
+    fn of(ts: i64, stored_in: u32, place: u64, row: &Row<'_>) -> Self {
         let mut by_category: [Vec<(Box<str>, Box<str>)>; 3] = [Vec::new(), Vec::new(), Vec::new()];
         row.for_each_label(|category, name, value| {
             let at = match category {
@@ -154,7 +161,20 @@ impl Found {
             by_category[at].push((name.into(), value.into()));
         });
         let [stream, metadata, parsed] = by_category.map(Labels::from_pairs_with_empty);
-        Found { ts, place, line: row.line().to_owned(), stream, metadata, parsed }
+        let mut hasher = Xxh3::new();
+        hasher.update(&stored_in.to_le_bytes());
+        hasher.update(&ts.to_le_bytes());
+        for labels in [&metadata, &parsed] {
+            for (name, value) in labels.iter() {
+                for text in [name, value] {
+                    hasher.update(&(text.len() as u64).to_le_bytes());
+                    hasher.update(text.as_bytes());
+                }
+            }
+            hasher.update(b"|");
+        }
+        hasher.update(row.line().as_bytes());
+        Found { ts, place, same: hasher.digest128(), line: row.line().to_owned(), stream, metadata, parsed }
     }
 
     /// Order in the answer: by time in the direction asked for, then by stream, then as the rows
@@ -204,6 +224,7 @@ async fn best_of(
 ) -> DfResult<Vec<Found>> {
     let mut runner = RowRunner::new(program);
     let mut best: BinaryHeap<Ranked> = BinaryHeap::new();
+    let mut kept_already: HashSet<u128> = HashSet::new();
     let mut rows_before = 0_u64;
     while let Some(batch) = input.next().await {
         // A batch is work for milliseconds: a query that nobody waits for any more ends here.
@@ -232,9 +253,15 @@ async fn best_of(
                 if !useful(rows.ts[row], cut) {
                     return Ok(());
                 }
-                best.push(Ranked { found: Found::of(rows.ts[row], rows_before + row as u64, &kept), direction });
-                if best.len() > limit {
-                    best.pop();
+                let found = Found::of(rows.ts[row], rows.stream[row], rows_before + row as u64, &kept);
+                if !kept_already.insert(found.same) {
+                    return Ok(());
+                }
+                best.push(Ranked { found, direction });
+                if best.len() > limit
+                    && let Some(worst) = best.pop()
+                {
+                    kept_already.remove(&worst.found.same);
                 }
                 cut = worst(&best);
                 Ok(())

@@ -33,7 +33,6 @@ mod names;
 mod pattern;
 mod regexp;
 mod run;
-mod simplify;
 mod text_test;
 pub(super) mod units;
 mod unpack;

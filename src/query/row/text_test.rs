@@ -7,9 +7,9 @@ use memchr::memmem::Finder;
 use regex::Regex;
 
 use crate::logql::go_regex::compile_go_regex;
+use crate::logql::simplify::{Alternative, simplify};
 
 use super::compile::CompileError;
-use super::simplify::{Alternative, simplify};
 
 #[derive(Debug, Clone)]
 pub(super) enum TextTest {

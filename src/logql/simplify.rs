@@ -15,7 +15,7 @@
 
 /// One way to match; a list of them matches when any does, and an empty list matches everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Alternative {
+pub enum Alternative {
     Contains { text: String, fold: bool },
     Equals { text: String, fold: bool },
     NotEmpty,
@@ -33,7 +33,7 @@ enum Node {
 }
 
 /// The alternatives `pattern` comes down to, or `None` when it needs a regex engine.
-pub(super) fn simplify(pattern: &str, is_label: bool) -> Option<Vec<Alternative>> {
+pub fn simplify(pattern: &str, is_label: bool) -> Option<Vec<Alternative>> {
     let mut parser = Parser { rest: pattern };
     let node = parser.alternation(false)?;
     if !parser.rest.is_empty() {
