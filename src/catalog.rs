@@ -88,15 +88,22 @@ impl Catalog {
         &self.streams
     }
 
-    /// Makes durable records visible, in their order. Answers the rows kept (repeats are dropped).
-    pub fn append(&self, arrivals: impl IntoIterator<Item = (Lsn, Arrival)>, now: UnixNanos) -> usize {
+    /// Makes durable records visible, in their order. Answers the rows kept, where there are any: repeats are dropped.
+    pub fn append(
+        &self,
+        arrivals: impl IntoIterator<Item = (Lsn, Arrival)>,
+        now: UnixNanos,
+    ) -> Vec<(Lsn, TenantId, RecordBatch)> {
         let mut inner = self.inner.lock();
-        let mut kept = 0;
+        let mut all_kept = Vec::new();
         for (lsn, arrival) in arrivals {
             inner.changes.rows_came(&arrival.tenant, arrival.rows.column(0).as_primitive::<Int64Type>().values());
-            kept += inner.head.append(lsn, &arrival.tenant, arrival.rows, &arrival.hashes, now);
+            let kept = inner.head.append(lsn, &arrival.tenant, arrival.rows, &arrival.hashes, now);
+            if kept.num_rows() > 0 {
+                all_kept.push((lsn, arrival.tenant, kept));
+            }
         }
-        kept
+        all_kept
     }
 
     /// Makes rows of a source visible, with how far it has come.

@@ -111,17 +111,15 @@ impl Head {
         rows: RecordBatch,
         hashes: &[RowHash],
         now: UnixNanos,
-    ) -> usize {
+    ) -> RecordBatch {
         debug_assert_eq!(rows.num_rows(), hashes.len());
         self.last_lsn = self.last_lsn.max(lsn);
         let rows = repeats::without_repeats(rows, hashes, &mut self.seen, &self.seen_before);
-        let kept = rows.num_rows();
-        if kept == 0 {
-            return 0;
+        if rows.num_rows() > 0 {
+            self.opened_at.get_or_insert(now);
+            self.add_part(tenant, HeadPart::new(rows.clone(), None));
         }
-        self.opened_at.get_or_insert(now);
-        self.add_part(tenant, HeadPart::new(rows, None));
-        kept
+        rows
     }
 
     /// Appends batches of `ROW_SCHEMA` of a source, and how far it has come with them.

@@ -28,7 +28,7 @@ fn append(head: &mut Head, lsn: u64, of: &[(i64, u32, &str)]) -> usize {
     let tenant = TenantId::single();
     let batch = rows(of);
     let hashes = hashes(&tenant, &batch);
-    head.append(Lsn(lsn), &tenant, batch, &hashes, UnixNanos(1_000))
+    head.append(Lsn(lsn), &tenant, batch, &hashes, UnixNanos(1_000)).num_rows()
 }
 
 #[test]

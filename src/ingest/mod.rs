@@ -5,6 +5,7 @@
 //! ```
 
 pub mod active_streams;
+pub mod arrivals;
 mod checks;
 pub mod flush;
 pub mod flush_plan;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::catalog::{Arrival, Catalog};
 use crate::head::{SourceGap, row_hashes};
+use crate::ingest::arrivals::{Arrivals, Arrived, Origin};
 use crate::ingest::flush_plan::FlushLimits;
 use crate::streams::TenantStreams;
 use crate::types::batch::LogBatch;
@@ -54,6 +55,7 @@ pub struct Shard {
     catalog: Arc<Catalog>,
     limits: FlushLimits,
     clock: Clock,
+    arrivals: Arrivals,
     /// Rung when the head may be due for a flush.
     pub(super) flush_due: Arc<Notify>,
     /// Rung when a flush made room.
@@ -72,9 +74,14 @@ pub fn apply_to(
     clock: Clock,
     limits: FlushLimits,
     flush_due: Arc<Notify>,
+    arrivals: Arrivals,
 ) -> impl FnMut(Vec<(Lsn, Arrival)>) + Send + 'static {
     move |group| {
-        catalog.append(group, clock.now());
+        let kept = catalog.append(group, clock.now());
+        if arrivals.has_listeners() {
+            let arrived = kept.into_iter().map(|(lsn, tenant, rows)| Arrived { tenant, rows, from: Origin::Log(lsn) });
+            arrivals.publish(&arrived.collect::<Vec<_>>());
+        }
         if catalog.head_stats().bytes >= limits.bytes_max {
             flush_due.notify_one();
         }
@@ -88,8 +95,9 @@ impl Shard {
         limits: FlushLimits,
         clock: Clock,
         flush_due: Arc<Notify>,
+        arrivals: Arrivals,
     ) -> Self {
-        Shard { wal, catalog, limits, clock, flush_due, room: Arc::new(Notify::new()) }
+        Shard { wal, catalog, limits, clock, arrivals, flush_due, room: Arc::new(Notify::new()) }
     }
 
     /// Makes a batch durable and visible.
@@ -115,7 +123,19 @@ impl Shard {
             let of_batch = rows_of(&batch, &self.catalog.streams().tenant(&tenant))?;
             rows.push((tenant, of_batch));
         }
+        let told: Vec<Arrived> = if self.arrivals.has_listeners() {
+            let with_rows = rows.iter().filter(|(_, rows)| rows.num_rows() > 0);
+            let arrived = |(tenant, rows): &(TenantId, RecordBatch)| Arrived {
+                tenant: tenant.clone(),
+                rows: rows.clone(),
+                from: Origin::Source(step.clone()),
+            };
+            with_rows.map(arrived).collect()
+        } else {
+            Vec::new()
+        };
         let kept = self.catalog.append_source(step, rows, self.clock.now())?;
+        self.arrivals.publish(&told);
         if self.catalog.head_stats().bytes >= self.limits.bytes_max {
             self.flush_due.notify_one();
         }
@@ -124,6 +144,11 @@ impl Shard {
 
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// Where to hear of rows as they become visible.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     pub fn wal(&self) -> &Wal<Arrival> {

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::catalog::{Arrival, Catalog};
 use crate::files::FileIndexes;
 use crate::files::table::Table;
+use crate::ingest::arrivals::Arrivals;
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
@@ -93,7 +94,9 @@ impl Store {
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
         let catalog = Arc::new(Catalog::new(streams, state.files, flushed));
         let flush_due = Arc::new(Notify::new());
-        let (wal, replayed) = open_wal(&wal_dir, &settings, flushed, &catalog, &clock, &flush_due)
+        let arrivals = Arrivals::default();
+        let on_durable = apply_to(catalog.clone(), clock.clone(), settings.flush, flush_due.clone(), arrivals.clone());
+        let (wal, replayed) = open_wal(&wal_dir, &settings, flushed, &catalog, &clock, on_durable)
             .await
             .map_err(failed("replaying the write-ahead log"))?;
         let totals = catalog.file_totals();
@@ -112,7 +115,7 @@ impl Store {
             query_threads.handle().clone(),
         )
         .map_err(|e| failed("setting up the query engine")(e.into()))?;
-        let shard = Arc::new(Shard::new(wal, catalog, settings.flush, clock.clone(), flush_due));
+        let shard = Arc::new(Shard::new(wal, catalog, settings.flush, clock.clone(), flush_due, arrivals));
         let flusher =
             Arc::new(Flusher::new(shard.clone(), Arc::new(table), store, root, app_id, flushed, clock, on_flush));
         let stop_flushing = Arc::new(Notify::new());
@@ -174,11 +177,10 @@ async fn open_wal(
     flushed: Lsn,
     catalog: &Arc<Catalog>,
     clock: &Clock,
-    flush_due: &Arc<Notify>,
+    on_durable: impl FnMut(Vec<(Lsn, Arrival)>) + Send + 'static,
 ) -> Result<(Wal<Arrival>, Found), Box<dyn std::error::Error + Send + Sync>> {
     let (wal_dir, config) = (wal_dir.to_owned(), settings.wal);
     let (catalog, clock) = (catalog.clone(), clock.clone());
-    let on_durable = apply_to(catalog.clone(), clock.clone(), settings.flush, flush_due.clone());
     let opening = tokio::task::spawn_blocking(move || {
         let lock = DirectoryLock::take(&wal_dir)?;
         let mut found = Found { files: 0, file_rows: 0, replayed_records: 0, replayed_rows: 0 };
@@ -189,7 +191,8 @@ async fn open_wal(
                 return Ok::<_, IngestError>(());
             }
             found.replayed_records += 1;
-            found.replayed_rows += catalog.append([(record.lsn, arrival)], clock.now()) as u64;
+            let kept = catalog.append([(record.lsn, arrival)], clock.now());
+            found.replayed_rows += kept.iter().map(|(_, _, rows)| rows.num_rows() as u64).sum::<u64>();
             Ok(())
         })?;
         if end.last < flushed {
