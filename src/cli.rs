@@ -6,6 +6,9 @@
 //!
 //! Go takes one dash and two for the same, so one dash before a name becomes two; without a command, it is `serve`.
 
+pub mod demo;
+pub mod ready;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -26,6 +29,10 @@ pub struct Cli {
 pub enum Command {
     /// Runs the server.
     Serve(Serve),
+    /// Starts a server with an hour of made-up traffic, and says where to look.
+    Demo(demo::Demo),
+    /// Asks a server whether it is ready; for health checks.
+    Ready(ready::Ready),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
     /// Looks at Kafka as the server would.
@@ -80,6 +87,8 @@ pub enum CliError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
     Config { path: PathBuf, source: crate::config::ConfigError },
+    #[error("no free port: {0}")]
+    Port(std::io::Error),
     #[error(transparent)]
     Flags(#[from] crate::config::ConfigError),
 }

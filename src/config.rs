@@ -79,6 +79,8 @@ pub struct QuerierConfig {
     pub max_concurrent: usize,
     /// Loki 2.9's place of `limits_config.query_timeout`; the smaller of the two counts.
     pub query_timeout: Option<GoDuration>,
+    /// How long a live tail may last.
+    pub tail_max_duration: GoDuration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -247,7 +249,7 @@ impl Default for DistributorConfig {
 
 impl Default for QuerierConfig {
     fn default() -> Self {
-        QuerierConfig { max_concurrent: 16, query_timeout: None }
+        QuerierConfig { max_concurrent: 16, query_timeout: None, tail_max_duration: GoDuration::from_secs(3600) }
     }
 }
 

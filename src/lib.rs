@@ -13,7 +13,9 @@
 // L0 values
 pub mod types;
 // L1 floor: syntax and templates are pure text, which the engines build on
+pub mod http_client;
 pub mod logql;
+pub mod patterns;
 pub mod store;
 pub mod streams;
 pub mod tasks;
@@ -33,4 +35,5 @@ pub mod receive;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod server;

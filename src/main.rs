@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use millrace::cli::demo::Demo;
+use millrace::cli::ready::Ready;
 use millrace::cli::{Cli, Command, KafkaCommand, Serve, translate};
 use millrace::ingest::overrides::LimitsOf;
 use millrace::receive::kafka::check::check;
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse_from(translate(std::env::args_os())).command {
         Command::Serve(serve) => run(&serve),
         Command::Kafka { command: KafkaCommand::Check(serve) } => check_kafka(&serve),
+        Command::Demo(demo) => run_demo(&demo),
+        Command::Ready(ready) => ask_ready(&ready),
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {
@@ -28,6 +32,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_demo(demo: &Demo) -> Result<(), AnyError> {
+    let (config, data) = demo.settings()?;
+    let log_level = logging::init(&config.server.log_level, &config.server.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(millrace::demo::run(config, log_level, data))
+}
+
+fn ask_ready(ready: &Ready) -> Result<(), AnyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(ready.ask()).map_err(Into::into)
 }
 
 fn check_kafka(serve: &Serve) -> Result<(), AnyError> {

@@ -15,17 +15,25 @@ pub mod gate;
 pub mod loki;
 pub mod middleware;
 pub mod params;
+pub mod ring;
 pub mod router;
+pub mod running;
 pub mod sql;
+pub mod storage;
 pub mod tenant;
+pub mod ui;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::gate::{PushGate, QueryGate};
+use crate::api::loki::tail::OpenTails;
+use crate::api::running::RunningQueries;
 use crate::config::Config;
+use crate::ingest::arrivals::Arrivals;
 use crate::ingest::gate::IngestGates;
 use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
@@ -33,7 +41,7 @@ use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
 use crate::types::ids::TenantId;
-use crate::types::time::Clock;
+use crate::types::time::{Clock, UnixNanos};
 
 pub use router::router;
 
@@ -76,6 +84,12 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub ready: Readiness,
+    /// Where to hear of rows as they become visible.
+    pub arrivals: Arrivals,
+    /// Cancelled when the server is to stop, by a signal or by a request.
+    pub stopping: CancellationToken,
+    /// When the process started.
+    pub started: UnixNanos,
     pub log_level: LogLevel,
 }
 
@@ -99,13 +113,24 @@ pub struct Shared {
     pub state: AppState,
     pub push_gate: Arc<PushGate>,
     pub query_gate: Arc<QueryGate>,
+    pub open_tails: OpenTails,
+    pub running: RunningQueries,
+    /// Whether a client marked a shutdown as prepared.
+    pub shutdown_prepared: Readiness,
 }
 
 impl Shared {
     pub fn new(state: AppState) -> Self {
         let push_gate = Arc::new(PushGate::new(&state.config, state.metrics.clone()));
         let query_gate = Arc::new(QueryGate::new(&state.config, state.metrics.clone()));
-        Shared { state, push_gate, query_gate }
+        Shared {
+            state,
+            push_gate,
+            query_gate,
+            open_tails: OpenTails::default(),
+            running: RunningQueries::default(),
+            shutdown_prepared: Readiness::default(),
+        }
     }
 }
 

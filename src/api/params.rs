@@ -84,9 +84,18 @@ impl RangeParams {
     pub fn parse(params: &Params, now: UnixNanos) -> Result<Self, ApiError> {
         let (start, end) = bounds(params, now)?;
         if end < start {
-            return Err(ApiError::bad_input("end timestamp must not be before or equal to start time"));
+            return Err(end_before_start());
         }
         let limit = limit(params)?;
+        Self::with_limit(params, now, limit)
+    }
+
+    /// The same where the limit has rules of its own.
+    pub fn with_limit(params: &Params, now: UnixNanos, limit: usize) -> Result<Self, ApiError> {
+        let (start, end) = bounds(params, now)?;
+        if end < start {
+            return Err(end_before_start());
+        }
         let direction = direction(params)?;
         let range_ns = end.0.saturating_sub(start.0);
         let step_ns = match params.get("step") {
@@ -145,6 +154,10 @@ pub fn bounds(params: &Params, now: UnixNanos) -> Result<(UnixNanos, UnixNanos),
     let start_default = end.min(now).saturating_sub(since_ns);
     let start = timestamp(params.get("start"), start_default).map_err(in_parameter("start"))?;
     Ok((start, end))
+}
+
+pub(super) fn end_before_start() -> ApiError {
+    ApiError::bad_input("end timestamp must not be before or equal to start time")
 }
 
 fn zero_step() -> ApiError {
@@ -223,7 +236,7 @@ fn seconds_or_duration(text: &str) -> Result<i64, ApiError> {
 }
 
 /// Decimal as Go's `strconv` reads it, with its error text.
-fn go_parse_int(text: &str, function: &str) -> Result<i64, String> {
+pub(super) fn go_parse_int(text: &str, function: &str) -> Result<i64, String> {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
     text.parse::<i64>().map_err(|error| {
         let why = match error.kind() {

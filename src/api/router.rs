@@ -3,13 +3,13 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use crate::api::loki::{detected, format_query, labels, push, query, series, status};
-use crate::api::{AppState, Shared, admin, middleware, sql, tenant};
+use crate::api::loki::{detected, format_query, labels, patterns, push, query, series, status, tail, volume};
+use crate::api::{AppState, Shared, admin, middleware, ring, running, sql, storage, tenant, ui};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
@@ -34,7 +34,17 @@ pub fn router(state: AppState) -> Router {
             get(detected::detected_values).post(detected::detected_values),
         )
         .route("/loki/api/v1/detected_labels", get(detected::detected_labels).post(detected::detected_labels))
+        .route("/loki/api/v1/index/volume", get(volume::volume).post(volume::volume))
+        .route("/loki/api/v1/index/volume_range", get(volume::volume_range).post(volume::volume_range))
+        .route("/loki/api/v1/index/shards", get(volume::shards).post(volume::shards))
+        .route("/loki/api/v1/patterns", get(patterns::patterns).post(patterns::patterns))
+        .route("/loki/api/v1/tail", get(tail::tail))
+        .route("/loki/api/v1/drilldown-limits", get(status::drilldown_limits))
+        .route("/config/tenant/v1/limits", get(status::tenant_limits))
         .route("/api/v1/sql", get(sql::sql).post(sql::sql))
+        .route("/api/v1/queries", get(running::list))
+        .route("/api/v1/queries/{id}", delete(running::stop))
+        .route("/api/v1/storage", get(storage::storage))
         .layer(from_fn_with_state(shared.clone(), tenant::identify));
     let of_anyone = Router::new()
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
@@ -44,7 +54,12 @@ pub fn router(state: AppState) -> Router {
         .route("/config", get(admin::config))
         .route("/services", get(admin::services))
         .route("/flush", get(admin::flush).post(admin::flush))
-        .route("/log_level", get(admin::log_level).post(admin::set_log_level));
+        .route("/log_level", get(admin::log_level).post(admin::set_log_level))
+        .route("/ingester/shutdown", post(ring::shutdown))
+        .route("/ingester/prepare_shutdown", get(ring::preparing).post(ring::prepare).delete(ring::go_on))
+        .route("/", get(ui::page))
+        .route("/ui/{file}", get(ui::file))
+        .merge(ring::pages());
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
     of_a_tenant
         .merge(of_anyone)

@@ -79,6 +79,9 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         clock,
         ready: Readiness::default(),
         log_level: LogLevel::detached(),
+        arrivals: Arrivals::default(),
+        stopping: CancellationToken::new(),
+        started: UnixNanos(0),
     };
     Face { router: router(state.clone()), sink, state }
 }

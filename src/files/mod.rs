@@ -13,6 +13,7 @@
 mod error;
 pub mod index;
 mod object_reader;
+pub mod patterns;
 pub mod read;
 pub mod select;
 mod stream_index;

@@ -19,6 +19,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use super::FilesError;
+use super::patterns::{self, StoredPatterns};
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
 use crate::streams::{Stream, StreamRef, TenantStreams};
@@ -141,7 +142,9 @@ fn encode_day(
     let ts = sorted.column(0).as_primitive::<Int64Type>();
     let (stored, runs) = stream_runs(sorted, known);
     let mut buffer = Vec::with_capacity(sorted.get_array_memory_size() / 8);
-    let options = ArrowWriterOptions::new().with_properties(properties(&stored)).with_skip_arrow_metadata(true);
+    let patterns = patterns::mine(sorted, &runs, known);
+    let properties = properties(&stored, &patterns);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(&mut buffer, FILE_SCHEMA.clone(), options)?;
     let (stream_ids, labels) = stream_columns(sorted.num_rows(), &runs, known)?;
     let columns: Vec<ArrayRef> = vec![
@@ -206,7 +209,7 @@ fn stream_columns(
     Ok((Arc::new(Int64Array::from(ids)), Arc::new(labels)))
 }
 
-fn properties(stored: &StoredStreams) -> WriterProperties {
+fn properties(stored: &StoredStreams, patterns: &StoredPatterns) -> WriterProperties {
     let level = ZstdLevel::try_new(FLUSH_ZSTD_LEVEL).expect("1 is a zstd level");
     let ts = ColumnPath::from("ts_ns");
     let line = ColumnPath::from("line");
@@ -223,6 +226,9 @@ fn properties(stored: &StoredStreams) -> WriterProperties {
         .set_column_encoding(ts, Encoding::DELTA_BINARY_PACKED)
         .set_column_dictionary_enabled(line.clone(), false)
         .set_column_statistics_enabled(line, EnabledStatistics::None)
-        .set_key_value_metadata(Some(vec![KeyValue::new(FOOTER_KEY.to_owned(), stored.encode())]))
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(FOOTER_KEY.to_owned(), stored.encode()),
+            KeyValue::new(patterns::FOOTER_KEY.to_owned(), patterns.encode()),
+        ]))
         .build()
 }

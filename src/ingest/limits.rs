@@ -63,6 +63,10 @@ pub struct Limits {
     pub per_tenant_override_config: Option<std::path::PathBuf>,
     pub per_tenant_override_period: GoDuration,
     pub volume_enabled: bool,
+    /// Series of one step of a volume; 0 means no limit.
+    pub volume_max_series: usize,
+    /// Live tails at once; 0 means no limit.
+    pub max_concurrent_tail_requests: usize,
 }
 
 impl Default for Limits {
@@ -103,6 +107,8 @@ impl Default for Limits {
             per_tenant_override_config: None,
             per_tenant_override_period: GoDuration::from_secs(10),
             volume_enabled: true,
+            volume_max_series: 1000,
+            max_concurrent_tail_requests: 10,
         }
     }
 }
@@ -149,7 +155,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "ingestion_rate_strategy",
     "log_level_from_json_max_depth",
     "max_chunks_per_query",
-    "max_concurrent_tail_requests",
     "max_line_size_truncate_identifier",
     "max_metadata_cache_freshness",
     "max_querier_bytes_read",
@@ -201,7 +206,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "tsdb_sharding_strategy",
     "unordered_writes",
     "use_owned_stream_count",
-    "volume_max_series",
 ];
 
 #[cfg(test)]

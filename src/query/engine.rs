@@ -1,5 +1,7 @@
 //! The engine: parses, plans, runs on its own threads, and answers.
 
+mod browse;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;

@@ -21,11 +21,14 @@ mod newest;
 mod operands;
 pub mod operators;
 pub mod panes;
+pub mod patterns;
 pub mod plan;
 pub mod results;
 pub mod row;
 pub mod scan;
 pub mod sql;
+pub mod tail;
+pub mod volumes;
 
 pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting, StreamEntries};
 pub use engine::{Engine, EngineLimits};

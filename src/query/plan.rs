@@ -25,6 +25,7 @@ use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
 use crate::query::panes::{Windows, absent_labels};
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::{ScanCounters, ScanExec, ScanRequest, TimeBound, load_indexes, units_of};
+use crate::query::tail::TailProgram;
 use crate::query::{Direction, QueryError};
 use crate::streams::TenantStreams;
 use crate::types::ids::TenantId;
@@ -144,6 +145,11 @@ impl Planner {
     /// The tenant's streams.
     pub fn streams(&self) -> Arc<TenantStreams> {
         self.catalog.streams().tenant(&self.tenant)
+    }
+
+    /// A log query over rows as they arrive.
+    pub fn tail(&self, log: &LogExpr, categorize: bool) -> Result<TailProgram, QueryError> {
+        Ok(TailProgram::new(self.program(log, Output::Log)?, Selector::compile(&log.matchers)?, categorize))
     }
 
     /// The series of one range aggregation over the steps of the query.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{AppState, PushRefused, PushSink, Readiness, RefusedKind, router};
 use crate::config::{Config, Fsync};
@@ -55,6 +56,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let ready = Readiness::default();
+    let stopping = CancellationToken::new();
     let state = AppState {
         engine: store.engine.clone(),
         ingest: Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() }),
@@ -65,20 +67,23 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         clock: clock.clone(),
         ready: ready.clone(),
         log_level,
+        arrivals: store.shard.arrivals().clone(),
+        stopping: stopping.clone(),
+        started: clock.now(),
     };
     let app = router(state);
     announce(&listener, &data_dir, &table, &store)?;
     let kafka = start_kafka(&config, &store, limits, metrics, clock)?;
     ready.set(true);
-    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
-    let serving =
-        tokio::spawn(
-            async move { axum::serve(listener, app).with_graceful_shutdown(async { drop(stopping.await) }).await },
-        );
-    wait_for_signal().await?;
+    let stopped = stopping.clone().cancelled_owned();
+    let serving = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
+    tokio::select! {
+        signal = wait_for_signal() => signal?,
+        () = stopping.cancelled() => {}
+    }
     tracing::info!("stopping: no new requests; the last ones end, rows in memory become files");
     ready.set(false);
-    drop(stop);
+    stopping.cancel();
     if tokio::time::timeout(config.server.graceful_shutdown_timeout.to_std(), serving).await.is_err() {
         tracing::warn!("requests were still running after graceful_shutdown_timeout");
     }

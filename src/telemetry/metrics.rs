@@ -13,6 +13,7 @@ use prometheus::{
 
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
+use crate::telemetry::tail::TailMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -86,6 +87,7 @@ pub struct Metrics {
     pub overrides_good: IntGauge,
 
     pub kafka: KafkaMetrics,
+    pub tail: TailMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -238,6 +240,7 @@ impl Metrics {
                 "Whether the last runtime-config reload attempt was successful.",
             ),
             kafka: KafkaMetrics::new(&make),
+            tail: TailMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

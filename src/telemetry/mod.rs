@@ -4,3 +4,4 @@ pub mod kafka;
 pub mod logging;
 pub mod metrics;
 mod process;
+pub mod tail;

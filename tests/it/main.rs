@@ -6,11 +6,20 @@
 
 mod broker;
 mod clients;
+mod dataset;
+mod demo;
+mod docs;
+mod exercise;
 mod golden;
+mod grafana;
 mod harness;
 mod kafka;
 mod kill;
 mod lifecycle;
+mod page;
 mod pushes;
+mod queries;
 mod sql;
+mod stack;
+mod tail;
 mod tidy;

@@ -169,7 +169,7 @@ fn close(out: &mut String, item: usize, value: usize, values: usize) -> Phase {
     Phase::Items { item: item + 1, value: 0 }
 }
 
-fn push_entry(out: &mut String, entry: &Entry, categorize: bool) {
+pub(super) fn push_entry(out: &mut String, entry: &Entry, categorize: bool) {
     let _ = write!(out, "[\"{}\",", entry.ts.0);
     push_html_safe_json_string(out, &entry.line);
     if categorize {
@@ -203,7 +203,7 @@ fn push_series(out: &mut String, item: usize, series: &Series, steps: &Steps) {
     out.push_str("]}");
 }
 
-fn push_point(out: &mut String, time_ns: i64, value: f64) {
+pub(super) fn push_point(out: &mut String, time_ns: i64, value: f64) {
     out.push('[');
     push_seconds(out, UnixNanos(time_ns));
     out.push_str(",\"");
@@ -224,7 +224,7 @@ fn push_seconds(out: &mut String, time: UnixNanos) {
     }
 }
 
-fn push_labels(out: &mut String, labels: &Labels) {
+pub(super) fn push_labels(out: &mut String, labels: &Labels) {
     out.push('{');
     for (at, (name, value)) in labels.iter().enumerate() {
         if at > 0 {
@@ -238,7 +238,7 @@ fn push_labels(out: &mut String, labels: &Labels) {
 }
 
 /// As Go's encoder does by default: `<`, `>`, `&` and the line separators of JavaScript are escaped.
-fn push_html_safe_json_string(out: &mut String, text: &str) {
+pub(super) fn push_html_safe_json_string(out: &mut String, text: &str) {
     out.push('"');
     let bytes = text.as_bytes();
     let mut plain_from = 0;
@@ -270,7 +270,7 @@ fn push_html_safe_json_string(out: &mut String, text: &str) {
 }
 
 /// `stats` in Loki's shape; what has no counterpart here is 0.
-fn tail(stats: &QueryStats) -> String {
+pub(super) fn tail(stats: &QueryStats) -> String {
     let a_second = |amount: u64| if stats.exec_seconds > 0.0 { (amount as f64 / stats.exec_seconds) as u64 } else { 0 };
     let chunk = serde_json::json!({
         "headChunkBytes": 0, "headChunkLines": 0,

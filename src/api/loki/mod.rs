@@ -4,11 +4,14 @@ pub mod detected;
 pub mod encode;
 pub mod format_query;
 pub mod labels;
+pub mod patterns;
 pub mod push;
 pub mod query;
 pub mod range_limits;
 pub mod series;
 pub mod status;
+pub mod tail;
+pub mod volume;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};

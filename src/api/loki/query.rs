@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use crate::api::Shared;
-use crate::api::error::{ApiError, plain_text};
+use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::loki::encode;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
@@ -128,7 +128,12 @@ async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Ask
     }
     let (tenant, categorize, kind) = (request.tenant.clone(), request.categorize, request.kind);
     let started = std::time::Instant::now();
-    let outcome = shared.state.engine.query(request).await.map_err(ApiError::from);
+    let listed = shared.running.enter(&tenant, asked.as_str(), &request.text);
+    let outcome = tokio::select! {
+        outcome = shared.state.engine.query(request) => outcome.map_err(ApiError::from),
+        () = listed.stopped() => Err(ApiError::new(ErrorKind::ClientGone, "the query was stopped by an operator")),
+    };
+    drop(listed);
     let status = outcome.as_ref().map_or_else(|error| error.status, |_| StatusCode::OK);
     let range = if matches!(kind, QueryKind::Instant { .. }) { "instant" } else { "range" };
     shared
@@ -156,6 +161,11 @@ fn splitting(shared: &Shared, limits: &Limits, headers: &HeaderMap) -> Option<Sp
     let kept = config.query_range.cache_results && config.query_range.results_cache.cache.embedded_cache.enabled;
     let wanted = kept && interval_ns > 0 && !has_no_cache(headers);
     wanted.then_some(Splitting { interval_ns, freshness_ns })
+}
+
+/// Whether the client wants labels told apart by where they come from.
+pub(super) fn categorizes(headers: &HeaderMap) -> bool {
+    has_flag(headers, CATEGORIZE)
 }
 
 fn has_flag(headers: &HeaderMap, flag: &str) -> bool {

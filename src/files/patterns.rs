@@ -1,0 +1,267 @@
+//! The templates of a file's lines and how often each came, written into the Parquet footer.
+//!
+//! ```text
+//! key_value_metadata["millrace.patterns"] = base64(lz4(json StoredPatterns))
+//!   templates ["GET <_> 200", …]   levels ["info", …]
+//!   series    run, level, template ─▶ (bucket of time, count), …
+//! ```
+//!
+//! Invariants: a line is counted in at most one template, and matches that template's text; times are buckets of
+//! `bucket_seconds`, which grow until all points fit `POINTS_MAX`. Formatted and parsed here only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::FilesError;
+use super::index::FileIndex;
+use crate::patterns::{Miner, Tokens};
+use crate::streams::{Stream, StreamRef};
+use crate::types::time::NANOS_PER_SECOND;
+
+/// Key of the footer entry.
+pub(super) const FOOTER_KEY: &str = "millrace.patterns";
+/// Finest time of a count, as Loki's.
+pub const BUCKET_SECONDS_MIN: i64 = 10;
+/// Counts of one file: about 100 KB of footer.
+const POINTS_MAX: usize = 20_000;
+/// Decoded size beyond which a footer is refused.
+const DECODED_BYTES_MAX: usize = 64 << 20;
+/// Level of rows without one.
+pub const NO_LEVEL: &str = "unknown";
+
+/// Templates and counts of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StoredPatterns {
+    /// Width of a bucket.
+    pub bucket_seconds: i64,
+    pub templates: Vec<String>,
+    pub levels: Vec<String>,
+    pub series: Vec<StoredSeries>,
+}
+
+/// How often one template came in one run with one level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSeries {
+    /// Number of the run in the file's stream index.
+    #[serde(rename = "r")]
+    pub run: u32,
+    #[serde(rename = "l")]
+    pub level: u32,
+    #[serde(rename = "t")]
+    pub template: u32,
+    /// (bucket number since the epoch, lines), ascending.
+    #[serde(rename = "n")]
+    pub counts: Vec<(i64, u32)>,
+}
+
+/// Finds the templates of sorted rows. CPU-bound.
+pub(super) fn mine(
+    sorted: &RecordBatch,
+    runs: &[(StreamRef, Range<usize>)],
+    known: &[std::sync::Arc<Stream>],
+) -> StoredPatterns {
+    let service = |stream: StreamRef| known[stream.0 as usize].labels.get("service_name").unwrap_or("");
+    let mut stored = StoredPatterns { bucket_seconds: BUCKET_SECONDS_MIN, ..StoredPatterns::default() };
+    let mut numbers = Numbers::default();
+    let mut first = 0;
+    // Runs are sorted by service: lines of one service are what is alike.
+    for of_service in runs.chunk_by(|a, b| service(a.0) == service(b.0)) {
+        let mut counts = Counts::default();
+        for (at, (_, rows)) in of_service.iter().enumerate() {
+            counts.add_rows((first + at) as u32, sorted, rows.clone());
+        }
+        first += of_service.len();
+        counts.store(&mut stored, &mut numbers);
+    }
+    stored.coarsen(POINTS_MAX);
+    stored
+}
+
+/// Numbers of the texts of a file, as they are given out.
+#[derive(Debug, Default)]
+struct Numbers {
+    templates: HashMap<String, u32>,
+    levels: HashMap<String, u32>,
+}
+
+/// Finds templates and counts them over one stretch of rows.
+#[derive(Debug, Default)]
+pub struct Counts {
+    miner: Miner,
+    tokens: Tokens,
+    /// By run, level and template: counts by bucket of `BUCKET_SECONDS_MIN`, in the order of the rows.
+    counts: BTreeMap<(u32, String, usize), Vec<(i64, u32)>>,
+}
+
+impl Counts {
+    /// Counts `rows` of a batch of `ROW_SCHEMA`, under the number `run`.
+    pub fn add_rows(&mut self, run: u32, batch: &RecordBatch, rows: Range<usize>) {
+        let ts = batch.column(0).as_primitive::<Int64Type>().values();
+        let levels = batch.column(2).as_string_view();
+        let lines = batch.column(3).as_string_view();
+        let mut last: Option<(u32, String, usize)> = None;
+        for row in rows {
+            if !self.tokens.cut_line(lines.value(row)) {
+                continue;
+            }
+            let Some(template) = self.miner.add(&self.tokens) else { continue };
+            let level = if levels.is_null(row) { NO_LEVEL } else { levels.value(row) };
+            let is_last = last.as_ref().is_some_and(|key| key.0 == run && key.1 == level && key.2 == template);
+            if !is_last {
+                last = Some((run, level.to_owned(), template));
+            }
+            let Some(key) = &last else { continue };
+            if !self.counts.contains_key(key) {
+                self.counts.insert(key.clone(), Vec::new());
+            }
+            let Some(counts) = self.counts.get_mut(key) else { continue };
+            let bucket = ts[row].div_euclid(BUCKET_SECONDS_MIN * NANOS_PER_SECOND);
+            match counts.last_mut() {
+                Some((known, count)) if *known == bucket => *count += 1,
+                _ => counts.push((bucket, 1)),
+            }
+        }
+    }
+
+    /// (run, level, text, counts by bucket), with the texts as they are now.
+    pub fn finish(self) -> impl Iterator<Item = (u32, String, String, Vec<(i64, u32)>)> {
+        let texts = self.miner.texts();
+        self.counts.into_iter().map(move |((run, level, template), mut counts)| {
+            counts.sort_unstable_by_key(|(bucket, _)| *bucket);
+            counts.dedup_by(|next, kept| {
+                let same = next.0 == kept.0;
+                if same {
+                    kept.1 += next.1;
+                }
+                same
+            });
+            (run, level, texts[template].clone(), counts)
+        })
+    }
+
+    fn store(self, stored: &mut StoredPatterns, numbers: &mut Numbers) {
+        for (run, level, text, counts) in self.finish() {
+            let template = number_of(text, &mut stored.templates, &mut numbers.templates);
+            let level = number_of(level, &mut stored.levels, &mut numbers.levels);
+            stored.series.push(StoredSeries { run, level, template, counts });
+        }
+    }
+}
+
+fn number_of(text: String, texts: &mut Vec<String>, numbers: &mut HashMap<String, u32>) -> u32 {
+    *numbers.entry(text).or_insert_with_key(|text| {
+        texts.push(text.clone());
+        texts.len() as u32 - 1
+    })
+}
+
+impl StoredPatterns {
+    /// The patterns of a file; `None` for one that was written without.
+    ///
+    /// # Errors
+    /// `BadStreamIndex` when the footer entry is damaged.
+    pub fn of(path: &str, index: &FileIndex) -> Result<Option<Self>, FilesError> {
+        let entries = index.parquet.metadata().file_metadata().key_value_metadata();
+        let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == FOOTER_KEY));
+        let Some(text) = entry.and_then(|entry| entry.value.as_deref()) else { return Ok(None) };
+        let damaged = |reason: String| FilesError::BadStreamIndex { path: path.to_owned(), reason };
+        let stored = Self::decode(text).map_err(damaged)?;
+        let bad_run = stored.series.iter().find(|series| series.run as usize >= index.runs.len());
+        match bad_run {
+            Some(series) => Err(damaged(format!("a pattern names run {} of {}", series.run, index.runs.len()))),
+            None => Ok(Some(stored)),
+        }
+    }
+
+    /// Doubles the buckets until there are at most `points_max` counts.
+    fn coarsen(&mut self, points_max: usize) {
+        while self.points() > points_max {
+            let before = self.points();
+            self.bucket_seconds *= 2;
+            for series in &mut self.series {
+                series.counts.iter_mut().for_each(|(bucket, _)| *bucket = bucket.div_euclid(2));
+                series.counts.dedup_by(|next, kept| {
+                    let same = next.0 == kept.0;
+                    if same {
+                        kept.1 += next.1;
+                    }
+                    same
+                });
+            }
+            if self.points() == before && before == self.series.len() {
+                // One count a series: the rarest are left out.
+                self.series
+                    .sort_by_key(|series| std::cmp::Reverse(series.counts.first().map_or(0, |(_, count)| *count)));
+                self.series.truncate(points_max);
+            }
+        }
+    }
+
+    fn points(&self) -> usize {
+        self.series.iter().map(|series| series.counts.len()).sum()
+    }
+
+    pub(super) fn encode(&self) -> String {
+        let json = serde_json::to_vec(self).expect("strings and integers always serialise");
+        STANDARD.encode(lz4_flex::compress_prepend_size(&json))
+    }
+
+    /// # Errors
+    /// A text naming what is wrong.
+    fn decode(text: &str) -> Result<Self, String> {
+        let packed = STANDARD.decode(text).map_err(|e| e.to_string())?;
+        let size = packed.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        if size > DECODED_BYTES_MAX {
+            return Err(format!("claims {size} bytes, at most {DECODED_BYTES_MAX} are read"));
+        }
+        let json = lz4_flex::decompress_size_prepended(&packed).map_err(|e| e.to_string())?;
+        let stored: StoredPatterns = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
+        let (templates, levels) = (stored.templates.len(), stored.levels.len());
+        let names_nothing = |s: &StoredSeries| s.template as usize >= templates || s.level as usize >= levels;
+        if stored.bucket_seconds < BUCKET_SECONDS_MIN || stored.series.iter().any(names_nothing) {
+            return Err("its patterns name what is not there".to_owned());
+        }
+        Ok(stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(run: u32, counts: &[(i64, u32)]) -> StoredSeries {
+        StoredSeries { run, level: 0, template: 0, counts: counts.to_vec() }
+    }
+
+    fn stored(series: Vec<StoredSeries>) -> StoredPatterns {
+        let texts = |text: &str| vec![text.to_owned()];
+        StoredPatterns { bucket_seconds: 10, templates: texts("a <_>"), levels: texts("info"), series }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let patterns = stored(vec![series(0, &[(-1, 2), (7, 1)])]);
+        assert_eq!(StoredPatterns::decode(&patterns.encode()), Ok(patterns.clone()));
+        assert!(StoredPatterns::decode("not base64!").is_err());
+        let without = StoredPatterns { templates: Vec::new(), ..patterns };
+        assert!(StoredPatterns::decode(&without.encode()).is_err());
+    }
+
+    #[test]
+    fn too_many_counts_become_coarser_and_then_fewer() {
+        let check = |series: Vec<StoredSeries>, points, seconds, expected: Vec<StoredSeries>| {
+            let mut patterns = stored(series);
+            patterns.coarsen(points);
+            assert_eq!((patterns.bucket_seconds, patterns.series), (seconds, expected));
+        };
+        check(vec![series(0, &[(1, 1), (2, 1)])], 2, 10, vec![series(0, &[(1, 1), (2, 1)])]);
+        check(vec![series(0, &[(2, 1), (3, 4), (4, 1)])], 2, 20, vec![series(0, &[(1, 5), (2, 1)])]);
+        check(vec![series(0, &[(0, 1)]), series(1, &[(0, 3)])], 1, 20, vec![series(1, &[(0, 3)])]);
+    }
+}
