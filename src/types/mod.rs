@@ -5,6 +5,7 @@ pub mod go_time;
 pub mod ids;
 pub mod labels;
 pub mod rows;
+pub mod sample;
 pub mod time;
 pub mod txn;
 pub mod units;
