@@ -10,7 +10,7 @@
 mod changes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -32,7 +32,23 @@ use changes::Changes;
 pub struct Catalog {
     streams: Arc<Streams>,
     inner: Mutex<Inner>,
+    watcher: OnceLock<Arc<dyn RowWatcher>>,
 }
+
+/// Told of rows as they become visible, under the catalog's lock: quick, and in the order of visibility.
+pub trait RowWatcher: std::fmt::Debug + Send + Sync {
+    /// These rows, repeats left out, can be read from now on. `source` names the door or the partition.
+    fn rows_visible(&self, tenant: &TenantId, rows: &RecordBatch, source: &Arc<str>, now: UnixNanos);
+
+    /// What was read of a source is gone.
+    fn source_dropped(&self, source: &str);
+
+    /// Whether rows should wait, because this watcher has not looked at the last ones yet.
+    fn is_behind(&self) -> bool;
+}
+
+/// The source of rows that were pushed.
+static PUSHED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("push"));
 
 #[derive(Debug)]
 struct Inner {
@@ -81,11 +97,21 @@ impl Catalog {
             changes: Changes::default(),
         };
         inner.add_files(files);
-        Catalog { streams, inner: Mutex::new(inner) }
+        Catalog { streams, inner: Mutex::new(inner), watcher: OnceLock::new() }
     }
 
     pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
+    }
+
+    /// Tells `watcher` of rows from now on; the first one stays.
+    pub fn watch(&self, watcher: Arc<dyn RowWatcher>) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// Whether rows should wait for the watcher.
+    pub fn is_watcher_behind(&self) -> bool {
+        self.watcher.get().is_some_and(|watcher| watcher.is_behind())
     }
 
     /// Makes durable records visible, in their order. Answers the rows kept, where there are any: repeats are dropped.
@@ -100,6 +126,9 @@ impl Catalog {
             inner.changes.rows_came(&arrival.tenant, arrival.rows.column(0).as_primitive::<Int64Type>().values());
             let kept = inner.head.append(lsn, &arrival.tenant, arrival.rows, &arrival.hashes, now);
             if kept.num_rows() > 0 {
+                if let Some(watcher) = self.watcher.get() {
+                    watcher.rows_visible(&arrival.tenant, &kept, &PUSHED, now);
+                }
                 all_kept.push((lsn, arrival.tenant, kept));
             }
         }
@@ -117,10 +146,14 @@ impl Catalog {
         now: UnixNanos,
     ) -> Result<usize, SourceGap> {
         let mut inner = self.inner.lock();
-        let times: Vec<_> = rows.iter().map(|(tenant, rows)| (tenant.clone(), rows.column(0).clone())).collect();
+        let source = step.app_id.clone();
+        let visible = rows.clone();
         let kept = inner.head.append_source(step, rows, now)?;
-        for (tenant, times) in times {
-            inner.changes.rows_came(&tenant, times.as_primitive::<Int64Type>().values());
+        for (tenant, rows) in visible {
+            inner.changes.rows_came(&tenant, rows.column(0).as_primitive::<Int64Type>().values());
+            if let Some(watcher) = self.watcher.get() {
+                watcher.rows_visible(&tenant, &rows, &source, now);
+            }
         }
         Ok(kept)
     }
@@ -135,6 +168,9 @@ impl Catalog {
             }
         }
         inner.changes.everything_changed();
+        if let Some(watcher) = self.watcher.get() {
+            watcher.source_dropped(app_id);
+        }
     }
 
     /// Tells the head of rows that were flushed before a restart.
@@ -175,7 +211,14 @@ impl Catalog {
 
     /// What a query of `tenant` over `range` may read.
     pub fn snapshot(&self, tenant: &TenantId, range: TimeRange) -> Snapshot {
+        self.snapshot_marked(tenant, range, || {})
+    }
+
+    /// As [`Catalog::snapshot`]; `mark` is called in the same moment: rows the watcher was told of before are in the
+    /// snapshot, those it is told of afterwards are not.
+    pub fn snapshot_marked(&self, tenant: &TenantId, range: TimeRange, mark: impl FnOnce()) -> Snapshot {
         let inner = self.inner.lock();
+        mark();
         let mut parts = Vec::new();
         for sealed in &inner.flushing {
             parts.extend(sealed.tenants.get(tenant).into_iter().flatten().cloned());

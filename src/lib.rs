@@ -27,10 +27,12 @@ pub mod head;
 pub mod wal;
 // L3 engines, and what says where rows are
 pub mod catalog;
+pub mod flow;
 pub mod ingest;
 pub mod query;
 // L4 edges
 pub mod receive;
+pub mod rules;
 // L5 face
 pub mod api;
 pub mod cli;

@@ -103,7 +103,7 @@ impl Head {
 
     /// Appends a batch of `ROW_SCHEMA`; rows already here are dropped.
     ///
-    /// `hashes` are [`row_hashes`] of the batch, one a row. Answers the rows kept.
+    /// `hashes` are [`row_hashes`] of the batch, one a row. Answers those that were new.
     pub fn append(
         &mut self,
         lsn: Lsn,

@@ -31,6 +31,8 @@ use crate::wal::{Wal, WalError};
 
 /// How long a push waits for a full head to be flushed before it is refused.
 const HEAD_ROOM_WAIT: Duration = Duration::from_secs(10);
+/// How often a push that waits for the watcher of rows looks again.
+const WATCHER_PAUSE: Duration = Duration::from_millis(5);
 /// Sealed heads that may wait for their flush: with the open one, what bounds memory.
 const FLUSHING_HEADS_MAX: usize = 2;
 
@@ -39,6 +41,8 @@ const FLUSHING_HEADS_MAX: usize = 2;
 pub enum IngestError {
     #[error("the head is full and flushing is behind; retry later")]
     HeadFull,
+    #[error("the rules are behind the rows; retry later")]
+    RulesBehind,
     #[error("write-ahead log: {0}")]
     Wal(#[from] WalError),
     #[error("columns: {0}")]
@@ -168,18 +172,29 @@ impl Shard {
         let waiting = async {
             loop {
                 let room = self.room.notified();
-                if !self.is_full() {
+                if self.catalog.is_watcher_behind() {
+                    tokio::time::sleep(WATCHER_PAUSE).await;
+                    continue;
+                }
+                if !self.is_head_full() {
                     return;
                 }
                 self.flush_due.notify_one();
                 room.await;
             }
         };
-        tokio::time::timeout(HEAD_ROOM_WAIT, waiting).await.map_err(|_| IngestError::HeadFull)
+        tokio::time::timeout(HEAD_ROOM_WAIT, waiting).await.map_err(|_| match self.is_head_full() {
+            true => IngestError::HeadFull,
+            false => IngestError::RulesBehind,
+        })
     }
 
-    /// Whether the head takes no more until a flush made room.
+    /// Whether no more is taken until a flush made room, or the watcher of rows has caught up.
     pub fn is_full(&self) -> bool {
+        self.is_head_full() || self.catalog.is_watcher_behind()
+    }
+
+    fn is_head_full(&self) -> bool {
         let (flushing, _) = self.catalog.flushing();
         flushing >= FLUSHING_HEADS_MAX && self.catalog.head_stats().bytes >= self.limits.bytes_max
     }

@@ -220,7 +220,7 @@ impl Engine {
     }
 
     /// Runs on the query threads, with the time limit; the work ends when the caller goes away.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         timeout: Duration,
         work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
@@ -233,7 +233,7 @@ impl Engine {
         }
     }
 
-    fn planner(&self, tenant: &TenantId) -> Planner {
+    pub(super) fn planner(&self, tenant: &TenantId) -> Planner {
         Planner {
             tenant: tenant.clone(),
             catalog: self.parts.catalog.clone(),
@@ -245,8 +245,12 @@ impl Engine {
     }
 
     async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
-        let context = TaskContext::default().with_runtime(self.parts.environment.clone());
-        Ok(collect(plan, Arc::new(context)).await?)
+        Ok(collect(plan, self.task_context()).await?)
+    }
+
+    /// What plans are executed with.
+    pub(super) fn task_context(&self) -> Arc<TaskContext> {
+        Arc::new(TaskContext::default().with_runtime(self.parts.environment.clone()))
     }
 
     async fn log_query(

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Snapshot};
 use crate::files::FileIndexes;
 use crate::logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
 use crate::logql::{print, print_stage};
@@ -29,6 +29,7 @@ use crate::query::tail::TailProgram;
 use crate::query::{Direction, QueryError};
 use crate::streams::TenantStreams;
 use crate::types::ids::TenantId;
+use crate::types::labels::Labels;
 use crate::types::rows::RowProjection;
 use crate::types::time::TimeRange;
 
@@ -155,33 +156,16 @@ impl Planner {
     /// The series of one range aggregation over the steps of the query.
     pub async fn range_query(&self, leaf: &Leaf<'_>, steps: &Steps) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let range = leaf.range;
-        let absent = range.op == RangeOp::AbsentOverTime;
-        let merges = is_sum_of_parts(range.op)
-            || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
-        let log = without_idle_line_formats(range);
-        let program = self.program(&log, Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges })?;
-        let unwrapped = range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. }));
+        let LeafProgram { program, unwrapped, absent_labels, by_stream_alone, projection } =
+            leaf_program(leaf, self.streams(), self.now_ns)?;
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
-        let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
-        let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
-        let projection =
-            RowProjection { level: !by_stream_alone, line: bytes || !range.log.stages.is_empty(), metadata: true };
         let scan = self.scan(&range.log, windows.scanned_range(), projection, None, None).await?;
-        let absent_labels = absent.then(|| absent_labels(&range.log.matchers));
         let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };
         Ok(Arc::new(RangeExec::new(scan, program, spec)))
     }
 
     fn program(&self, log: &LogExpr, output: Output<'_>) -> Result<RowProgram, QueryError> {
-        let pipeline = RowPipeline::compile(&log.stages, output).map_err(|error| {
-            let stage = error.stage.and_then(|at| log.stages.get(at)).map(print_stage);
-            QueryError::BadInput(match stage {
-                Some(stage) => format!("parse error : stage '{stage}' : {error}"),
-                None => format!("parse error : {error}"),
-            })
-        })?;
-        let text = print(&Expr::Log(log.clone())).into();
-        Ok(RowProgram { pipeline: Arc::new(pipeline), streams: self.streams(), now_ns: self.now_ns, text })
+        program(log, output, self.streams(), self.now_ns)
     }
 
     async fn scan(
@@ -192,8 +176,31 @@ impl Planner {
         direction: Option<Direction>,
         bound: Option<Arc<TimeBound>>,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let selector = Selector::compile(&log.matchers)?;
         let snapshot = self.catalog.snapshot(&self.tenant, range);
+        self.scan_of(snapshot, log, range, projection, direction, bound).await
+    }
+
+    /// Rows that a selector chooses, of a snapshot taken for this range or a wider one.
+    pub async fn rows_of(
+        &self,
+        snapshot: Snapshot,
+        log: &LogExpr,
+        range: TimeRange,
+        projection: RowProjection,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        self.scan_of(snapshot, log, range, projection, None, None).await
+    }
+
+    async fn scan_of(
+        &self,
+        snapshot: Snapshot,
+        log: &LogExpr,
+        range: TimeRange,
+        projection: RowProjection,
+        direction: Option<Direction>,
+        bound: Option<Arc<TimeBound>>,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let selector = Selector::compile(&log.matchers)?;
         let indexes = load_indexes(&snapshot, &self.indexes).await?;
         let streams = Arc::new(selector.choose(&self.catalog.streams().tenant(&self.tenant)));
         let request = ScanRequest { range, streams, projection, direction, bound };
@@ -227,6 +234,59 @@ fn without_idle_line_formats(range: &RangeAggregation) -> Cow<'_, LogExpr> {
     }
     let kept = stages.iter().enumerate().filter(|(at, stage)| !is_idle(*at, stage)).map(|(_, stage)| stage.clone());
     Cow::Owned(LogExpr { stages: kept.collect(), ..range.log.clone() })
+}
+
+/// How the rows of one range aggregation become samples, wherever they come from.
+#[derive(Debug, Clone)]
+pub struct LeafProgram {
+    pub program: RowProgram,
+    /// Values are not 1 or whole bytes.
+    pub unwrapped: bool,
+    /// Labels of the one series of `absent_over_time`.
+    pub absent_labels: Option<Labels>,
+    /// A series is a stream and nothing else decides.
+    pub by_stream_alone: bool,
+    /// Columns that are read.
+    pub projection: RowProjection,
+}
+
+/// Compiles one range aggregation.
+pub fn leaf_program(leaf: &Leaf<'_>, streams: Arc<TenantStreams>, now_ns: i64) -> Result<LeafProgram, QueryError> {
+    let range = leaf.range;
+    let absent = range.op == RangeOp::AbsentOverTime;
+    let merges = is_sum_of_parts(range.op)
+        || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
+    let output = Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges };
+    let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
+    let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
+    Ok(LeafProgram {
+        program: program(&without_idle_line_formats(range), output, streams, now_ns)?,
+        unwrapped: range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. })),
+        absent_labels: absent.then(|| absent_labels(&range.log.matchers)),
+        by_stream_alone,
+        projection: RowProjection {
+            level: !by_stream_alone,
+            line: bytes || !range.log.stages.is_empty(),
+            metadata: true,
+        },
+    })
+}
+
+fn program(
+    log: &LogExpr,
+    output: Output<'_>,
+    streams: Arc<TenantStreams>,
+    now_ns: i64,
+) -> Result<RowProgram, QueryError> {
+    let pipeline = RowPipeline::compile(&log.stages, output).map_err(|error| {
+        let stage = error.stage.and_then(|at| log.stages.get(at)).map(print_stage);
+        QueryError::BadInput(match stage {
+            Some(stage) => format!("parse error : stage '{stage}' : {error}"),
+            None => format!("parse error : {error}"),
+        })
+    })?;
+    let text = print(&Expr::Log(log.clone())).into();
+    Ok(RowProgram { pipeline: Arc::new(pipeline), streams, now_ns, text })
 }
 
 fn never_reads_level(grouping: &Grouping) -> bool {

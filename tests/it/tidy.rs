@@ -7,8 +7,8 @@
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
 //! | L1 | tasks, telemetry, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | wal, head, files | islands that never import each other |
-//! | L3 | catalog, ingest, query | engines; `catalog` says where rows are |
-//! | L4 | receive | edges |
+//! | L3 | catalog, ingest, query, flow | engines; `catalog` says where rows are |
+//! | L4 | receive, rules | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
 //! An exception that is no longer needed fails, so that the list only shrinks.
@@ -35,7 +35,9 @@ const LAYERS: &[(&str, u8)] = &[
     ("catalog", 3),
     ("ingest", 3),
     ("query", 3),
+    ("flow", 3),
     ("receive", 4),
+    ("rules", 4),
     ("config", 5),
     ("api", 5),
     ("cli", 5),

@@ -278,7 +278,7 @@ fn row_value(spec: &RangeSpec, row: &Row<'_>) -> f64 {
 }
 
 /// Source: Loki refuses a metric query of which a row still has `__error__`.
-fn pipeline_error(error: &str, labels: &Labels) -> String {
+pub fn pipeline_error(error: &str, labels: &Labels) -> String {
     format!(
         "pipeline error: '{error}' for series: '{labels}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
     )

@@ -31,6 +31,12 @@ impl SeriesTable {
         other.keys.iter().zip(&other.labels).map(|(key, labels)| self.number(key, || labels.clone())).collect()
     }
 
+    /// Takes over one series of another table: its number here.
+    pub fn take_over(&mut self, other: &SeriesTable, number: u32) -> u32 {
+        let at = number as usize;
+        self.number(&other.keys[at], || other.labels[at].clone())
+    }
+
     pub fn labels(&self, number: u32) -> &Labels {
         &self.labels[number as usize]
     }

@@ -21,7 +21,7 @@ use crate::types::time::{TimeRange, UnixNanos};
 
 use quantile::quantiles;
 use slide::slide;
-use state::PaneState;
+pub use state::PaneState;
 
 /// The windows of one range aggregation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::logql::ast::RangeOp;
 
 /// Mergeable state. Merging is in time order: left before right.
 #[derive(Debug, Clone)]
-pub(super) enum PaneState {
+pub enum PaneState {
     /// Sum, minimum, maximum, mean and sum of squared differences.
     Moments(Moments),
     /// The first or last sample by time.
@@ -15,13 +15,13 @@ pub(super) enum PaneState {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Sample {
-    pub(super) ts_ns: i64,
-    pub(super) value: f64,
+pub struct Sample {
+    pub ts_ns: i64,
+    pub value: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moments {
+pub struct Moments {
     count: f64,
     sum: f64,
     min: f64,
@@ -31,7 +31,7 @@ pub(super) struct Moments {
 }
 
 impl PaneState {
-    pub(super) fn new(op: RangeOp) -> Self {
+    pub fn new(op: RangeOp) -> Self {
         match op {
             RangeOp::FirstOverTime => PaneState::First(None),
             RangeOp::LastOverTime => PaneState::Last(None),
@@ -48,7 +48,7 @@ impl PaneState {
     }
 
     /// Adds a sample. Answers the bytes it took beyond the state itself.
-    pub(super) fn add(&mut self, ts_ns: i64, value: f64) -> usize {
+    pub fn add(&mut self, ts_ns: i64, value: f64) -> usize {
         let sample = Sample { ts_ns, value };
         match self {
             PaneState::Moments(moments) => moments.add(value),
@@ -71,7 +71,7 @@ impl PaneState {
     }
 
     /// Takes in the state of samples that are later, or of the same pane.
-    pub(super) fn merge(&mut self, other: PaneState) {
+    pub fn merge(&mut self, other: PaneState) {
         match (self, other) {
             (PaneState::Moments(ours), PaneState::Moments(theirs)) => ours.merge(&theirs),
             (PaneState::First(ours), PaneState::First(theirs)) => {
@@ -94,7 +94,7 @@ impl PaneState {
     }
 
     /// The value of a window with this state. `end_ns` is the window's end.
-    pub(super) fn result(&self, op: RangeOp, range_s: f64, range_ns: i64, end_ns: i64) -> f64 {
+    pub fn result(&self, op: RangeOp, range_s: f64, range_ns: i64, end_ns: i64) -> f64 {
         match self {
             PaneState::Moments(moments) => moments.result(op, range_s),
             PaneState::First(sample) | PaneState::Last(sample) => sample.map_or(f64::NAN, |sample| sample.value),
