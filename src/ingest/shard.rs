@@ -227,7 +227,7 @@ fn arrival_of(tenant: &TenantId, batch: &LogBatch, streams: &TenantStreams) -> R
 }
 
 /// The batch with its streams interned.
-fn rows_of(batch: &LogBatch, streams: &TenantStreams) -> Result<RecordBatch, IngestError> {
+pub fn rows_of(batch: &LogBatch, streams: &TenantStreams) -> Result<RecordBatch, IngestError> {
     let columns = batch.record_batch();
     let labels = columns.column(1).as_dictionary::<UInt32Type>();
     let refs: Vec<u32> = labels

@@ -40,6 +40,8 @@ pub struct Found {
 #[error("{}: {words}", path.display())]
 pub struct BadFile {
     pub path: PathBuf,
+    /// The namespace it would be.
+    pub whose: Option<(TenantId, String)>,
     pub words: String,
 }
 
@@ -137,7 +139,7 @@ fn load_tenants(root: &Path, of_operator: bool, found: &mut Found) {
         if path.is_dir() {
             match TenantId::parse(name) {
                 Ok(tenant) => load_files(&path, tenant, of_operator, found),
-                Err(error) => found.bad.push(BadFile { path, words: error.to_string() }),
+                Err(error) => found.bad.push(BadFile { path, whose: None, words: error.to_string() }),
             }
         } else if of_operator && is_rule_file(&path) {
             load_file(&path, name.to_owned(), TenantId::single(), found);
@@ -164,13 +166,13 @@ fn load_file(path: &Path, namespace: String, tenant: TenantId, found: &mut Found
         Ok(file) => {
             found.tenants.entry(tenant).or_default().insert(namespace, file);
         }
-        Err(bad) => found.bad.push(bad),
+        Err(bad) => found.bad.push(BadFile { whose: Some((tenant, namespace)), ..bad }),
     }
 }
 
 /// Reads one file.
 pub fn read_file(path: &Path) -> Result<RuleFile, BadFile> {
-    let bad = |words: String| BadFile { path: path.to_owned(), words };
+    let bad = |words: String| BadFile { path: path.to_owned(), whose: None, words };
     let bytes = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(bad(format!("{bytes} bytes; a rule file has at most {FILE_BYTES_MAX}")));

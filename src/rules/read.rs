@@ -18,6 +18,7 @@ use serde_saphyr::Spanned;
 use super::expr::RuleExpr;
 use super::model::{Rule, RuleFile, RuleGroup, RuleKind};
 use crate::template::{ALERT_DEFINITIONS, Template, alert_functions};
+use crate::types::labels::push_go_quoted;
 use crate::types::units::GoDuration;
 
 /// Groups of one file, rules of one group.
@@ -236,7 +237,7 @@ impl Checker {
             let texts = [("label", &labels), ("annotation", &annotations)];
             for (what, (name, text)) in texts.iter().flat_map(|(what, texts)| texts.iter().map(move |text| (what, text)))
             {
-                if let Err(error) = parse_template(&alert, text) {
+                if let Err(error) = parse_template(&alert, &with_own_variables(text, "", "")) {
                     self.at(line, format!("{what} {name:?}: {error}"));
                 }
             }
@@ -274,6 +275,24 @@ impl Checker {
             self.at(line, format!("invalid label name: {name}"));
         }
     }
+}
+
+/// Variables that templates of ours have beside Prometheus': the newest lines behind an alert, a link to Grafana.
+pub const OWN_VARIABLES: [&str; 2] = ["$sample", "$grafanaURL"];
+
+/// A template's text with our variables set, if it reads one.
+pub fn with_own_variables(text: &str, sample: &str, link: &str) -> String {
+    if !OWN_VARIABLES.iter().any(|name| text.contains(name)) {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for (name, value) in OWN_VARIABLES.iter().zip([sample, link]) {
+        out.push_str(&format!("{{{{{name} := "));
+        push_go_quoted(&mut out, value);
+        out.push_str("}}");
+    }
+    out.push_str(text);
+    out
 }
 
 /// A label's or annotation's template, with what Prometheus defines before it.

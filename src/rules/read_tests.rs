@@ -56,7 +56,7 @@ fn every_problem_says_where_it_is() {
     check("groups:\n- name: a\n  rules:\n  - recrod: x\n    expr: vector(1)\n", &["line 4: "]);
     check(
         "groups:\n- name: a\n  rules:\n  - record: x\n    expr: |\n      sum(rate({a=\"b\"} | json [5m])\n",
-        &["line 5: group \"a\", rule \"x\": could not parse expression: "],
+        &["line 6: group \"a\", rule \"x\": could not parse expression: "],
     );
     check("groups:\n- name: a\n  rules:\n  - expr: vector(1)\n", &["rule \"#0\": one of 'record' or 'alert' must be set"]);
     check(

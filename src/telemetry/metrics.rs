@@ -14,6 +14,7 @@ use prometheus::{
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::tail::TailMetrics;
+use crate::telemetry::rules::RuleMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -88,6 +89,7 @@ pub struct Metrics {
 
     pub kafka: KafkaMetrics,
     pub tail: TailMetrics,
+    pub rules: RuleMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -241,6 +243,7 @@ impl Metrics {
             ),
             kafka: KafkaMetrics::new(&make),
             tail: TailMetrics::new(&make),
+            rules: RuleMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };
