@@ -20,7 +20,8 @@ use crate::types::time::UnixNanos;
 /// Panes of one series of one aggregation, at most.
 pub const PANES_MAX: i64 = 8_192;
 /// Steps of alerts, tried from the finest: the first that divides the interval and keeps panes in bounds, nanoseconds.
-const ALERT_STEPS: &[i64] = &[1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 15_000_000_000, 30_000_000_000];
+const ALERT_STEPS: &[i64] =
+    &[1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 15_000_000_000, 30_000_000_000];
 
 /// When a rule is to be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

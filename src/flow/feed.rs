@@ -28,7 +28,12 @@ const TAKEN_BYTES_MAX: usize = 8 << 20;
 /// One thing to do.
 #[derive(Debug)]
 pub enum Item {
-    Rows { tenant: TenantId, rows: RecordBatch, source: Arc<str>, arrived: UnixNanos },
+    Rows {
+        tenant: TenantId,
+        rows: RecordBatch,
+        source: Arc<str>,
+        arrived: UnixNanos,
+    },
     /// A snapshot for these groups was taken.
     Mark(Vec<GroupId>),
     /// What was read of a source is gone from the store.

@@ -161,13 +161,7 @@ impl GroupRun {
     }
 
     /// Makes the evaluations that the watermark allows.
-    pub(super) fn evaluate(
-        &mut self,
-        watermark: UnixNanos,
-        now: UnixNanos,
-        catch_up_ns: i64,
-        rounds: &mut Vec<Round>,
-    ) {
+    pub(super) fn evaluate(&mut self, watermark: UnixNanos, now: UnixNanos, catch_up_ns: i64, rounds: &mut Vec<Round>) {
         if self.phase != Phase::Running {
             return;
         }
@@ -196,7 +190,8 @@ impl GroupRun {
     /// Alerts, at the newest step that the watermark allows.
     fn evaluate_between(&mut self, watermark: UnixNanos, now: UnixNanos, rounds: &mut Vec<Round>) {
         let steps = self.rules.iter().filter(|rule| rule.rule.is_alert).filter_map(|rule| rule.rule.operator.as_ref());
-        let Some(step) = steps.map(|operator| operator.grid().step_ns).filter(|step| *step < self.timing.interval_ns).max()
+        let Some(step) =
+            steps.map(|operator| operator.grid().step_ns).filter(|step| *step < self.timing.interval_ns).max()
         else {
             return;
         };
@@ -216,7 +211,9 @@ impl GroupRun {
         for rule in &mut self.rules {
             let started = clock.now();
             let result = match &rule.rule.operator {
-                Some(operator) if is_aligned || (rule.rule.is_alert && operator.grid().step_ns < self.timing.interval_ns) => {
+                Some(operator)
+                    if is_aligned || (rule.rule.is_alert && operator.grid().step_ns < self.timing.interval_ns) =>
+                {
                     Some(operator.evaluate(looked_at))
                 }
                 _ => None,
@@ -263,13 +260,7 @@ impl GroupRun {
         let rules = self.rules.iter().map(|rule| {
             let Some(operator) = &rule.rule.operator else { return RuleStatus::default() };
             let (rows, missed) = operator.rows_and_missed();
-            RuleStatus {
-                bytes: operator.bytes(),
-                series: operator.series(),
-                rows,
-                missed,
-                overflows: rule.overflows,
-            }
+            RuleStatus { bytes: operator.bytes(), series: operator.series(), rows, missed, overflows: rule.overflows }
         });
         GroupStatus { phase: self.phase, evaluated: self.evaluated, rules: rules.collect() }
     }
@@ -277,7 +268,12 @@ impl GroupRun {
 
 impl RuleRun {
     /// Remembers an answer for corrections, and says why a state is not whole.
-    fn seen(&mut self, at: UnixNanos, remembers: bool, result: Result<Samples, FlowError>) -> Result<Samples, FlowError> {
+    fn seen(
+        &mut self,
+        at: UnixNanos,
+        remembers: bool,
+        result: Result<Samples, FlowError>,
+    ) -> Result<Samples, FlowError> {
         match (result, self.overflowed) {
             (Err(FlowError::Warming { until }), Some(bytes_max)) => Err(FlowError::StateFull { bytes_max, until }),
             (Ok(samples), _) => {
@@ -300,7 +296,9 @@ fn horizon(timing: &Timing, evaluated: Option<UnixNanos>, operator: &RuleOperato
     let open = match is_alert {
         true => last + 1,
         // The first evaluation that is not further back than the lateness.
-        false => operator.evaluation_of(UnixNanos(looked_at.0.saturating_sub(timing.lateness_ns).saturating_sub(1))) + 1,
+        false => {
+            operator.evaluation_of(UnixNanos(looked_at.0.saturating_sub(timing.lateness_ns).saturating_sub(1))) + 1
+        }
     };
     Some(Horizon { evaluated: last, open })
 }

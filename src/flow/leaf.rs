@@ -348,13 +348,7 @@ impl LeafOperator {
 }
 
 /// Where a row goes; counts it, and what it changes that is over already.
-fn placed(
-    grid: &PaneGrid,
-    ts: i64,
-    first_kept: PaneId,
-    horizon: Option<Horizon>,
-    added: &mut Added,
-) -> Option<PaneId> {
+fn placed(grid: &PaneGrid, ts: i64, first_kept: PaneId, horizon: Option<Horizon>, added: &mut Added) -> Option<PaneId> {
     let pane = grid.pane_of(ts)?;
     added.rows += 1;
     if let Some(horizon) = horizon {
@@ -394,7 +388,8 @@ fn put<'a>(
         panes.resize_with(at + 1, VecDeque::new);
     }
     let of_series = &mut panes[at];
-    let known = last.filter(|(known, place)| *known == number && of_series.get(*place).is_some_and(|(p, _)| *p == pane));
+    let known =
+        last.filter(|(known, place)| *known == number && of_series.get(*place).is_some_and(|(p, _)| *p == pane));
     let place = match known {
         Some((_, place)) => place,
         None => match of_series.back() {

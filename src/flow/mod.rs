@@ -26,8 +26,8 @@ pub mod watermark;
 
 pub use compile::{Timing, compile};
 pub use feed::Feed;
-pub use operator::{RuleOperator, Samples};
 pub use group::{GroupStatus, Phase, RuleStatus};
+pub use operator::{RuleOperator, Samples};
 pub use runner::{FlowGroup, FlowLimits, FlowRule, FlowStatus, GroupId, Order, Output, Round, start};
 pub use watermark::WatermarkLimits;
 

@@ -199,7 +199,6 @@ pub fn differences(before: &BTreeMap<Labels, f64>, now: &Samples) -> (Samples, V
         .filter(|(labels, value)| before.get(labels).is_none_or(|known| known.to_bits() != value.to_bits()))
         .cloned()
         .collect();
-    let gone =
-        before.keys().filter(|labels| !now.iter().any(|(other, _)| other == *labels)).cloned().collect();
+    let gone = before.keys().filter(|labels| !now.iter().any(|(other, _)| other == *labels)).cloned().collect();
     (changed, gone)
 }

@@ -8,7 +8,10 @@ use crate::query::panes::PaneState;
 #[derive(Debug, Clone)]
 pub enum Pane {
     /// Lines, and the sum of their values when those are whole numbers.
-    Counts { lines: i64, sum: i64 },
+    Counts {
+        lines: i64,
+        sum: i64,
+    },
     State(PaneState),
     Values(Values),
 }

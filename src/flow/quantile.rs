@@ -233,7 +233,11 @@ mod tests {
         let (mut one, mut other, mut together) = (Values::default(), Values::default(), Values::default());
         for at in 0..3000 {
             let value = f64::from(at % 1000) / 3.0;
-            if at % 3 == 0 { one.add(value) } else { other.add(value) };
+            if at % 3 == 0 {
+                one.add(value)
+            } else {
+                other.add(value)
+            };
             together.add(value);
         }
         one.merge(&other);

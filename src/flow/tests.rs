@@ -267,7 +267,8 @@ fn run(rows: Vec<Row>, order: Vec<prop::sample::Index>, known: usize) {
             );
             for (labels, value) in got {
                 let asked = expected[labels];
-                let is_close = (value - asked).abs() <= 1e-9 * asked.abs().max(1.0) || value.to_bits() == asked.to_bits();
+                let is_close =
+                    (value - asked).abs() <= 1e-9 * asked.abs().max(1.0) || value.to_bits() == asked.to_bits();
                 assert!(is_close, "{text} at minute {minute}, {labels}: {value}, asked {asked}");
             }
         }

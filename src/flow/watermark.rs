@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_clock_follows_rows_and_then_the_wall() {
-        let check = |script: &[(&str, i64, i64)], expected: &[Option<i64>]| assert_eq!(run(script), expected, "{script:?}");
+        let check =
+            |script: &[(&str, i64, i64)], expected: &[Option<i64>]| assert_eq!(run(script), expected, "{script:?}");
         // Live rows, then silence.
         check(&[("a", 1000, 1000), ("-", 0, 1001), ("-", 0, 1005)], &[Some(999), Some(1000), Some(1004)]);
         // A source that reads the past holds the clock while it speaks.

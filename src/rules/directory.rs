@@ -188,8 +188,7 @@ fn read_if_there(path: &Path) -> Result<Option<RuleFile>, StoreError> {
 /// Sorted; nothing when there is no such directory.
 fn visible_entries(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect();
     paths.sort();
     paths
 }
@@ -259,10 +258,7 @@ mod tests {
         directories.set_group(&tenant, "a/b", group("two")).expect("set");
         directories.set_group(&tenant, "a/b", group("one")).expect("set");
         assert_eq!(groups("a/b"), ["one", "two"]);
-        assert!(matches!(
-            directories.set_group(&tenant, "rules.yaml", group("x")),
-            Err(StoreError::OfOperator { .. })
-        ));
+        assert!(matches!(directories.set_group(&tenant, "rules.yaml", group("x")), Err(StoreError::OfOperator { .. })));
         assert!(matches!(directories.delete_group(&tenant, "a/b", "three"), Err(StoreError::NoGroup)));
         directories.delete_group(&tenant, "a/b", "one").expect("deleted");
         directories.delete_group(&tenant, "a/b", "two").expect("deleted");

@@ -70,9 +70,7 @@ async fn record(ruler: &Ruler, tenant: &TenantId, running: &Running, round: Roun
                     Err(error) => Err(error),
                 })
             }
-            (Some(result), RuleKind::Alerting { .. }) => {
-                Outcome::Samples(result.map_err(|error| error.to_string()))
-            }
+            (Some(result), RuleKind::Alerting { .. }) => Outcome::Samples(result.map_err(|error| error.to_string())),
         });
     }
     GroupRound { at: round.at, is_aligned: round.is_aligned, outcomes, seconds: round.seconds }

@@ -45,11 +45,9 @@ impl RuleExpr {
             Ok(expr) if reads_named_metrics(&expr) => Ok(RuleExpr::PromQl(expr.to_string())),
             // A selector without a name, or without any, is LogQL gone wrong.
             Ok(_) => Err(ExprError::LogQl(logql)),
-            Err(promql) => Err(if looks_like_logql(text) {
-                ExprError::LogQl(logql)
-            } else {
-                ExprError::Neither { logql, promql }
-            }),
+            Err(promql) => {
+                Err(if looks_like_logql(text) { ExprError::LogQl(logql) } else { ExprError::Neither { logql, promql } })
+            }
         }
     }
 

@@ -204,13 +204,7 @@ impl GroupTask {
     }
 
     /// Answers whether an alert changed its state.
-    async fn rule(
-        &mut self,
-        number: usize,
-        at: UnixNanos,
-        is_aligned: bool,
-        outcome: Outcome,
-    ) -> Result<bool, String> {
+    async fn rule(&mut self, number: usize, at: UnixNanos, is_aligned: bool, outcome: Outcome) -> Result<bool, String> {
         let looked_at = at.saturating_sub(self.group.query_offset.unwrap_or_default().0);
         let group = self.group.clone();
         let rule = &group.rules[number];
@@ -278,8 +272,7 @@ impl GroupTask {
         let mut due = Vec::new();
         for rule in &mut self.rules {
             let alerts = rule.alerts.take_due(now, self.surroundings.resend_ns);
-            let told =
-                alerts.iter().map(|alert| Notification::new(&self.tenant, alert, &external, &rule.link, until));
+            let told = alerts.iter().map(|alert| Notification::new(&self.tenant, alert, &external, &rule.link, until));
             due.extend(told);
         }
         if is_new || !due.is_empty() {
@@ -361,12 +354,8 @@ impl RuleTask {
             link: self.link.clone(),
         };
         let queries = surroundings.asker.blocking(tenant, &rule.expr, at, tokio::runtime::Handle::current());
-        samples
-            .into_iter()
-            .map(|(labels, value)| templates.render(&labels, value, at, &about, &queries))
-            .collect()
+        samples.into_iter().map(|(labels, value)| templates.render(&labels, value, at, &about, &queries)).collect()
     }
-
 }
 
 /// Appends, waiting for room.

@@ -25,9 +25,9 @@ pub(super) struct Past {
 
 /// Reads the past of groups of one tenant.
 pub(super) async fn hydrate(engine: Engine, feed: Arc<Feed>, tenant: TenantId, pasts: Vec<Past>, timeout: Duration) {
-    let starts = pasts.iter().flat_map(|past| {
-        past.operators.iter().flatten().map(|operator| operator.reads_from(past.from).start)
-    });
+    let starts = pasts
+        .iter()
+        .flat_map(|past| past.operators.iter().flatten().map(|operator| operator.reads_from(past.from).start));
     let start = starts.min().unwrap_or(UnixNanos::MAX);
     let range = TimeRange::new(start, UnixNanos::MAX);
     let ids: Vec<GroupId> = pasts.iter().map(|past| past.id).collect();

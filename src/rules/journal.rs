@@ -169,8 +169,7 @@ mod tests {
             sent_as: Some(AlertState::Firing),
         };
         let rule = RuleState { alerts: vec![(&alert).into()], series: vec!["{}".to_owned()] };
-        let group =
-            GroupState { evaluated_ns: Some(5), rules: BTreeMap::from([(rule_key("High", 0), rule)]) };
+        let group = GroupState { evaluated_ns: Some(5), rules: BTreeMap::from([(rule_key("High", 0), rule)]) };
         let state = TenantState { groups: BTreeMap::from([(group_key("f.yaml", "g"), group)]) };
         let tenant = TenantId::parse("team-a").expect("valid");
         journal.save(&tenant, &state).expect("saved");

@@ -17,9 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{
-    Feed, FlowError, FlowGroup, FlowRule, FlowStatus, GroupId, Order, RuleOperator, Timing, compile,
-};
+use crate::flow::{Feed, FlowError, FlowGroup, FlowRule, FlowStatus, GroupId, Order, RuleOperator, Timing, compile};
 use crate::query::Engine;
 use crate::rules::directory::{BadFile, Namespaces, RuleDirectories, StoreError};
 use crate::rules::expr::RuleExpr;
@@ -225,11 +223,8 @@ impl Ruler {
         for (tenant, namespaces) in tenants {
             for (namespace, file) in namespaces {
                 for group in &file.groups {
-                    let key = GroupKey {
-                        tenant: tenant.clone(),
-                        namespace: namespace.clone(),
-                        group: group.name.clone(),
-                    };
+                    let key =
+                        GroupKey { tenant: tenant.clone(), namespace: namespace.clone(), group: group.name.clone() };
                     wanted.push((key, group.clone()));
                 }
             }
@@ -327,7 +322,10 @@ impl Ruler {
         let flow = &self.parts.flow;
         let live = self.parts.clock.now().saturating_sub(flow.idle_after.0.max(flow.delay.0));
         let first = evaluated.map_or(live, |at| at.min(live));
-        first.saturating_sub(timing.interval_ns).saturating_sub(timing.lateness_ns).saturating_sub(timing.query_offset_ns)
+        first
+            .saturating_sub(timing.interval_ns)
+            .saturating_sub(timing.lateness_ns)
+            .saturating_sub(timing.query_offset_ns)
     }
 
     /// Rows of groups that are to be read again, since what was read of a source is gone.

@@ -106,8 +106,8 @@ impl Notifier {
         let mut managers = Vec::new();
         for address in &settings.managers {
             let mut url = url::Url::parse(address).map_err(|error| format!("{address:?}: {error}"))?;
-            let in_url = (!url.username().is_empty())
-                .then(|| basic(url.username(), url.password().unwrap_or_default()));
+            let in_url =
+                (!url.username().is_empty()).then(|| basic(url.username(), url.password().unwrap_or_default()));
             let _ = url.set_username("").and_then(|()| url.set_password(None));
             let shown = url.to_string().trim_end_matches('/').to_owned();
             managers.push(Arc::new(Manager {
@@ -132,7 +132,11 @@ impl Notifier {
             let dropped = manager.put(alerts);
             if dropped > 0 {
                 self.metrics.notifications_dropped.inc_by(dropped as u64);
-                tracing::warn!(manager = manager.shown, dropped, "the queue of an Alertmanager is full; its oldest alerts are dropped");
+                tracing::warn!(
+                    manager = manager.shown,
+                    dropped,
+                    "the queue of an Alertmanager is full; its oldest alerts are dropped"
+                );
             }
         }
     }
@@ -178,7 +182,11 @@ impl Manager {
         let mut batch = Vec::new();
         let mut rest = VecDeque::with_capacity(queue.len());
         for alert in queue.drain(..) {
-            if alert.tenant == tenant && batch.len() < BATCH_ALERTS_MAX { batch.push(alert) } else { rest.push_back(alert) }
+            if alert.tenant == tenant && batch.len() < BATCH_ALERTS_MAX {
+                batch.push(alert)
+            } else {
+                rest.push_back(alert)
+            }
         }
         *queue = rest;
         Some((tenant, batch))
@@ -215,7 +223,12 @@ impl Manager {
                 }
                 Err(error) => {
                     metrics.notification_errors.with_label_values(&[self.shown.as_str()]).inc_by(count);
-                    tracing::warn!(manager = self.shown, alerts = count, error, "alerts could not be sent; trying again");
+                    tracing::warn!(
+                        manager = self.shown,
+                        alerts = count,
+                        error,
+                        "alerts could not be sent; trying again"
+                    );
                     self.put_back(batch);
                     if stop.is_cancelled() {
                         return;
@@ -275,11 +288,7 @@ mod tests {
     use super::*;
 
     fn notification(name: &str, value: &str) -> Notification {
-        Notification {
-            tenant: TenantId::single(),
-            labels: Labels::from_pairs([("a", name)]),
-            body: Value::from(value),
-        }
+        Notification { tenant: TenantId::single(), labels: Labels::from_pairs([("a", name)]), body: Value::from(value) }
     }
 
     fn manager(queue_alerts_max: usize) -> Manager {
@@ -334,8 +343,7 @@ mod tests {
                 "generatorURL": "http://g",
             })
         );
-        let resolved =
-            Alert { state: AlertState::Inactive, resolved_at: Some(UnixNanos(120_000_000_000)), ..alert };
+        let resolved = Alert { state: AlertState::Inactive, resolved_at: Some(UnixNanos(120_000_000_000)), ..alert };
         let sent = Notification::new(&TenantId::single(), &resolved, &external, "", until);
         assert_eq!(sent.body["endsAt"], "1970-01-01T00:02:00Z");
     }

@@ -235,7 +235,8 @@ impl Checker {
         }
         if !alert.is_empty() {
             let texts = [("label", &labels), ("annotation", &annotations)];
-            for (what, (name, text)) in texts.iter().flat_map(|(what, texts)| texts.iter().map(move |text| (what, text)))
+            for (what, (name, text)) in
+                texts.iter().flat_map(|(what, texts)| texts.iter().map(move |text| (what, text)))
             {
                 if let Err(error) = parse_template(&alert, &with_own_variables(text, "", "")) {
                     self.at(line, format!("{what} {name:?}: {error}"));
@@ -261,7 +262,8 @@ impl Checker {
         keep_firing: GoDuration,
         annotations: &BTreeMap<String, String>,
     ) {
-        let set = [("annotations", !annotations.is_empty()), ("for", hold.0 != 0), ("keep_firing_for", keep_firing.0 != 0)];
+        let set =
+            [("annotations", !annotations.is_empty()), ("for", hold.0 != 0), ("keep_firing_for", keep_firing.0 != 0)];
         for (field, _) in set.iter().filter(|(_, is_set)| *is_set) {
             self.at(line, format!("invalid field '{field}' in recording rule"));
         }

@@ -32,7 +32,10 @@ fn a_good_file_is_read_whole() {
     assert_eq!(group.interval, Some(GoDuration::from_secs(30)));
     assert_eq!(group.query_offset, Some(GoDuration::from_secs(60)));
     let labels = group.rules[0].all_labels(group);
-    assert_eq!(labels.into_iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(","), "code=500,source=loki,team=ml");
+    assert_eq!(
+        labels.into_iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(","),
+        "code=500,source=loki,team=ml"
+    );
     assert_eq!((group.rules[0].line, group.rules[1].line), (9, 17));
     let RuleKind::Alerting { hold, keep_firing, .. } = &group.rules[1].kind else { panic!("an alert") };
     assert_eq!((hold.0, keep_firing.0), (300_000_000_000, 5_400_000_000_000));
@@ -58,7 +61,10 @@ fn every_problem_says_where_it_is() {
         "groups:\n- name: a\n  rules:\n  - record: x\n    expr: |\n      sum(rate({a=\"b\"} | json [5m])\n",
         &["line 6: group \"a\", rule \"x\": could not parse expression: "],
     );
-    check("groups:\n- name: a\n  rules:\n  - expr: vector(1)\n", &["rule \"#0\": one of 'record' or 'alert' must be set"]);
+    check(
+        "groups:\n- name: a\n  rules:\n  - expr: vector(1)\n",
+        &["rule \"#0\": one of 'record' or 'alert' must be set"],
+    );
     check(
         "groups:\n- name: a\n  rules:\n  - record: x y\n    alert: b\n    for: 5m\n",
         &[

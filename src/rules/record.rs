@@ -74,15 +74,13 @@ mod tests {
 
     #[test]
     fn the_rules_labels_win_and_equals_are_refused() {
-        let rule_labels = BTreeMap::from([("source".to_owned(), "loki".to_owned()), ("gone".to_owned(), String::new())]);
+        let rule_labels =
+            BTreeMap::from([("source".to_owned(), "loki".to_owned()), ("gone".to_owned(), String::new())]);
         let at = UnixNanos(0);
         let samples = vec![(labels(&[("a", "1"), ("source", "x"), ("gone", "y")]), 1.0), (labels(&[("a", "2")]), 2.0)];
         let got = recorded("m:x", &rule_labels, 2, at, samples.clone()).expect("distinct");
         assert_eq!(got[0].labels.to_string(), r#"{__name__="m:x", a="1", source="loki"}"#);
-        assert_eq!(
-            recorded("m:x", &rule_labels, 1, at, samples),
-            Err("exceeded limit of 1 with 2 series".to_owned())
-        );
+        assert_eq!(recorded("m:x", &rule_labels, 1, at, samples), Err("exceeded limit of 1 with 2 series".to_owned()));
         let equal = vec![(labels(&[("source", "x")]), 1.0), (labels(&[("source", "y")]), 2.0)];
         assert!(recorded("m:x", &rule_labels, 0, at, equal).is_err());
     }

@@ -80,7 +80,8 @@ impl AlertTemplates {
             Text::Ready(template) => template,
             Text::Bad(error) => return format!("<error expanding template: {error}>"),
             Text::Own(text) => {
-                let lines = if text.contains(OWN_VARIABLES[0]) { host.queries.sample_lines(labels) } else { String::new() };
+                let lines =
+                    if text.contains(OWN_VARIABLES[0]) { host.queries.sample_lines(labels) } else { String::new() };
                 match parse_template(&self.alert, &with_own_variables(text, &lines, &host.surroundings.link)) {
                     Ok(template) => {
                         own = template;
@@ -222,9 +223,14 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_go_shows_them() {
-        for (value, expected) in
-            [(1.0, "1e+00"), (0.1, "1e-01"), (1234.5, "1.2345e+03"), (0.0, "0e+00"), (1e100, "1e+100"), (f64::NAN, "NaN")]
-        {
+        for (value, expected) in [
+            (1.0, "1e+00"),
+            (0.1, "1e-01"),
+            (1234.5, "1.2345e+03"),
+            (0.0, "0e+00"),
+            (1e100, "1e+100"),
+            (f64::NAN, "NaN"),
+        ] {
             assert_eq!(format_value(value), expected);
         }
     }

@@ -164,7 +164,8 @@ impl FlowConfig {
         ];
         for (name, duration, least) in durations {
             if duration.0 < least {
-                problems.push(format!("millrace.flow.{name}: {}", if least == 0 { "0 or more" } else { "more than 0" }));
+                problems
+                    .push(format!("millrace.flow.{name}: {}", if least == 0 { "0 or more" } else { "more than 0" }));
             }
         }
         if self.state_bytes_max.0 < 1 << 16 {

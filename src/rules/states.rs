@@ -95,7 +95,10 @@ impl States {
     async fn save(&self, changed: &[(TenantId, TenantState)]) -> Result<(), String> {
         let (journal, changed) = (self.journal.clone(), changed.to_vec());
         let saving = tokio::task::spawn_blocking(move || {
-            changed.iter().try_for_each(|(tenant, state)| journal.save(tenant, state)).map_err(|error| error.to_string())
+            changed
+                .iter()
+                .try_for_each(|(tenant, state)| journal.save(tenant, state))
+                .map_err(|error| error.to_string())
         });
         saving.await.map_err(|error| error.to_string())?
     }

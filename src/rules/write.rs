@@ -154,9 +154,15 @@ mod tests {
 
     #[test]
     fn durations_are_prometheus_own() {
-        for (text, expected) in
-            [("0", "0s"), ("90s", "1m30s"), ("1h", "1h"), ("36h", "36h"), ("48h", "2d"), ("2w", "2w"), ("1500ms", "1s500ms")]
-        {
+        for (text, expected) in [
+            ("0", "0s"),
+            ("90s", "1m30s"),
+            ("1h", "1h"),
+            ("36h", "36h"),
+            ("48h", "2d"),
+            ("2w", "2w"),
+            ("1500ms", "1s500ms"),
+        ] {
             assert_eq!(prometheus_duration(text.parse().expect(text)), expected, "{text}");
         }
     }
@@ -195,6 +201,8 @@ groups:
         assert_eq!(without_lines(again), without_lines(file.clone()));
         let group = read_group(&write_group(&file.groups[0])).expect("good");
         assert_eq!(group.name, "odd: name");
-        assert!(write_namespaces([("ns", &file)]).starts_with("ns:\n    - name: \"odd: name\"\n      interval: 1m30s\n"));
+        assert!(
+            write_namespaces([("ns", &file)]).starts_with("ns:\n    - name: \"odd: name\"\n      interval: 1m30s\n")
+        );
     }
 }

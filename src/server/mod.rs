@@ -253,7 +253,9 @@ impl PushSink for Sink {
     async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), PushRefused> {
         self.shard.push(tenant, batch).await.map_err(|error| {
             let kind = match &error {
-                IngestError::HeadFull | IngestError::RulesBehind | IngestError::Wal(WalError::Overloaded { .. }) => RefusedKind::Overloaded,
+                IngestError::HeadFull | IngestError::RulesBehind | IngestError::Wal(WalError::Overloaded { .. }) => {
+                    RefusedKind::Overloaded
+                }
                 _ => RefusedKind::Unavailable,
             };
             PushRefused { kind, text: error.to_string() }

@@ -123,10 +123,8 @@ impl RuleMetrics {
                 of_rule,
             ),
             recorded: make.counter("millrace_rule_samples_recorded_total", "Samples that rules recorded."),
-            corrected: make.counter(
-                "millrace_rule_samples_corrected_total",
-                "Recorded samples that late rows corrected.",
-            ),
+            corrected: make
+                .counter("millrace_rule_samples_corrected_total", "Recorded samples that late rows corrected."),
             files_good: make.gauge("millrace_rule_files_good", "1 while all rule files are good."),
         }
     }

@@ -14,9 +14,9 @@ fn run(holds: Holds, steps: &[(i64, i64, bool, &[&str])]) -> Vec<String> {
         let at = UnixNanos(minute * MINUTE + half * MINUTE / 2);
         let samples = active.iter().map(|name| sample(name, 1.0)).collect();
         alerts.judge(at, *is_aligned, samples, holds).expect("labels differ");
-        let states = alerts.iter().map(|alert| {
-            format!("{}:{}", alert.labels.get("a").unwrap_or_default(), alert.state.as_str())
-        });
+        let states = alerts
+            .iter()
+            .map(|alert| format!("{}:{}", alert.labels.get("a").unwrap_or_default(), alert.state.as_str()));
         seen.push(states.collect::<Vec<_>>().join(" "));
     }
     seen
