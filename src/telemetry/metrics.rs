@@ -13,8 +13,8 @@ use prometheus::{
 
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
-use crate::telemetry::tail::TailMetrics;
 use crate::telemetry::rules::RuleMetrics;
+use crate::telemetry::tail::TailMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 

@@ -4,5 +4,5 @@ pub mod kafka;
 pub mod logging;
 pub mod metrics;
 mod process;
-pub mod tail;
 pub mod rules;
+pub mod tail;
