@@ -10,7 +10,7 @@
 //! [`Config::default`].
 //! Errors: [`ConfigError`], with all problems at once.
 
-pub mod env;
+pub use crate::types::environment as env;
 pub mod known;
 pub mod load;
 pub mod print;

@@ -24,6 +24,7 @@ pub mod template;
 // L2 islands
 pub mod files;
 pub mod head;
+pub mod pipeline;
 pub mod wal;
 // L3 engines, and what says where rows are
 pub mod catalog;

@@ -7,6 +7,7 @@
 //! Errors: [`ParseError`], worded as Loki words it, with line and column.
 
 pub mod ast;
+pub mod decolorize;
 mod error;
 pub mod go_regex;
 pub mod json_path;
@@ -22,7 +23,7 @@ mod validate;
 
 pub use error::ParseError;
 pub use literals::human_bytes;
-pub use parser::{parse, parse_matchers};
+pub use parser::{parse, parse_line_selector, parse_matchers};
 pub use pretty::format;
 pub use printer::{print, print_stage};
 pub use validate::needs_selective;

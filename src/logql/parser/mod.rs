@@ -6,7 +6,7 @@
 mod log;
 mod metric;
 
-use super::ast::{Expr, Matcher, MetricExpr};
+use super::ast::{Expr, LogExpr, Matcher, MetricExpr};
 use super::error::ParseError;
 use super::lexer::{Kind, Token, tokens};
 use super::validate::validate;
@@ -35,6 +35,17 @@ pub fn parse_matchers(text: &str, need_selective: bool) -> Result<Vec<Matcher>, 
     match expr {
         Expr::Log(log) if log.stages.is_empty() => Ok(log.matchers),
         _ => Err(ParseError::about("only label matchers are supported")),
+    }
+}
+
+/// Parses a selector with line filters, as Promtail's `match` stage takes it; it may select everything.
+///
+/// The stages of the answer may be others than line filters: it is for the caller to refuse them.
+pub fn parse_line_selector(text: &str) -> Result<LogExpr, ParseError> {
+    match parse_unvalidated(text)? {
+        (Expr::Log(log), None) => Ok(log),
+        (_, Some(fault)) => Err(fault),
+        (Expr::Metric(_), None) => Err(ParseError::about("only a selector with line filters is supported")),
     }
 }
 

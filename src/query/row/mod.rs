@@ -18,7 +18,6 @@
 
 mod builder;
 mod compile;
-mod decolorize;
 mod drop_keep;
 mod format;
 mod hints;

@@ -2,11 +2,11 @@
 
 use super::builder::{Category, Context, LabelState, LineView, Slot, StreamBase, Text};
 use super::compile::{Grouped, RowPipeline, Step};
-use super::decolorize::decolorize;
 use super::format::FormatScratch;
 use super::json;
 use super::logfmt;
 use super::unpack::{Unpacked, unpack};
+use crate::logql::decolorize::decolorize;
 use crate::types::labels::Labels;
 
 /// Buffers a thread reuses from row to row.

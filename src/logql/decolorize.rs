@@ -1,4 +1,4 @@
-//! `| decolorize`: takes ANSI colour sequences out of the line.
+//! `| decolorize`, and the stage of that name: takes ANSI colour sequences out of the line.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ static ANSI: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Writes `line` without sequences to `out`; false when there are none and `out` was left alone.
-pub(super) fn decolorize(line: &str, out: &mut String) -> bool {
+pub fn decolorize(line: &str, out: &mut String) -> bool {
     let plain = memchr::memchr2(0x1b, 0x9b, line.as_bytes()).is_none();
     if plain || !ANSI.is_match(line) {
         return false;
