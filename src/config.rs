@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::AccessConfig;
 use crate::ingest::limits::Limits;
 use crate::receive::kafka::settings::KafkaConfig;
 use crate::types::units::{ByteSize, GoDuration};
@@ -45,6 +46,7 @@ pub struct Config {
     pub ingester: IngesterConfig,
     pub runtime_config: RuntimeConfigFile,
     pub kafka: KafkaConfig,
+    pub access: AccessConfig,
     pub millrace: MillraceConfig,
 }
 
@@ -81,6 +83,8 @@ pub struct QuerierConfig {
     pub query_timeout: Option<GoDuration>,
     /// How long a live tail may last.
     pub tail_max_duration: GoDuration,
+    /// Whether reads may name several tenants: `a|b`.
+    pub multi_tenant_queries_enabled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -249,7 +253,12 @@ impl Default for DistributorConfig {
 
 impl Default for QuerierConfig {
     fn default() -> Self {
-        QuerierConfig { max_concurrent: 16, query_timeout: None, tail_max_duration: GoDuration::from_secs(3600) }
+        QuerierConfig {
+            max_concurrent: 16,
+            query_timeout: None,
+            tail_max_duration: GoDuration::from_secs(3600),
+            multi_tenant_queries_enabled: false,
+        }
     }
 }
 

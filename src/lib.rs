@@ -22,6 +22,7 @@ pub mod tasks;
 pub mod telemetry;
 pub mod template;
 // L2 islands
+pub mod access;
 pub mod files;
 pub mod head;
 pub mod pipeline;

@@ -50,7 +50,20 @@ pub struct BadStreamJson {
     pub source: serde_json::Error,
 }
 
+impl Stream {
+    /// A stream with these labels.
+    pub fn new(labels: Labels) -> Self {
+        let json: Arc<str> = labels.to_json().into();
+        Stream { id: xxhash_rust::xxh3::xxh3_64(json.as_bytes()), labels, json }
+    }
+}
+
 impl TenantStreams {
+    /// A list that is only read, by place; streams in it may be equal.
+    pub fn detached(list: Vec<Arc<Stream>>) -> Self {
+        TenantStreams { inner: RwLock::new(Interned { by_json: HashMap::new(), list }) }
+    }
+
     /// The ref of the stream with these labels, new if need be.
     pub fn intern(&self, json: &str) -> Result<StreamRef, BadStreamJson> {
         if let Some(known) = self.inner.read().by_json.get(json) {

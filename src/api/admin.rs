@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::params::Params;
+use crate::api::tenant::{Administering, Measuring};
 use crate::config::print::{Mode, print};
 
 /// `GET /ready`: 200 once the log is replayed and pushes are taken, 503 before and while stopping.
@@ -20,13 +21,13 @@ pub async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 /// `GET /metrics`: Prometheus's text format.
-pub async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
+pub async fn metrics(_: Measuring, State(shared): State<Shared>) -> Result<Response, ApiError> {
     let text = shared.state.metrics.render().map_err(|error| ApiError::new(ErrorKind::Bug, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// `GET /config`: the effective settings, or with `mode` those that differ from the defaults, or the defaults.
-pub async fn config(State(shared): State<Shared>, params: Params) -> Result<Response, ApiError> {
+pub async fn config(_: Administering, State(shared): State<Shared>, params: Params) -> Result<Response, ApiError> {
     let mode = match params.get("mode") {
         "diff" => Mode::Diff,
         "defaults" => Mode::Defaults,
@@ -37,27 +38,27 @@ pub async fn config(State(shared): State<Shared>, params: Params) -> Result<Resp
 }
 
 /// `GET /services`.
-pub async fn services(State(shared): State<Shared>) -> Response {
+pub async fn services(_: Administering, State(shared): State<Shared>) -> Response {
     let state = if shared.state.ready.get() { "Running" } else { "Starting" };
     let lines: String = ["server", "ingester", "querier"].map(|name| format!("{name} => {state}\n")).concat();
     plain_text(StatusCode::OK, lines)
 }
 
 /// `GET|POST /flush`: writes all that is in memory to files, then 204.
-pub async fn flush(State(shared): State<Shared>) -> Result<StatusCode, ApiError> {
+pub async fn flush(_: Administering, State(shared): State<Shared>) -> Result<StatusCode, ApiError> {
     let flushed = shared.state.ingest.flush().await;
     flushed.map_err(|text| ApiError::new(ErrorKind::Bug, text).with_newline())?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /log_level`.
-pub async fn log_level(State(shared): State<Shared>) -> Response {
+pub async fn log_level(_: Administering, State(shared): State<Shared>) -> Response {
     let message = format!("Current log level is {}", shared.state.log_level.get());
     axum::Json(json!({ "message": message })).into_response()
 }
 
 /// `POST /log_level?log_level=debug`.
-pub async fn set_log_level(State(shared): State<Shared>, params: Params) -> Response {
+pub async fn set_log_level(_: Administering, State(shared): State<Shared>, params: Params) -> Response {
     let level = params.get("log_level");
     match shared.state.log_level.set(level) {
         Ok(()) => {

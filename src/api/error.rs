@@ -15,6 +15,10 @@ pub enum ErrorKind {
     BadInput,
     /// No tenant was named.
     Unauthorized,
+    /// Nobody known asks.
+    Unauthenticated,
+    /// No role allows it.
+    Forbidden,
     NotFound,
     /// The body is larger than the limit.
     TooLarge,
@@ -37,7 +41,8 @@ impl ErrorKind {
     pub fn status(self) -> StatusCode {
         match self {
             ErrorKind::BadInput => StatusCode::BAD_REQUEST,
-            ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::Unauthorized | ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
@@ -101,7 +106,12 @@ impl IntoResponse for ApiError {
         if self.newline {
             text.push('\n');
         }
-        plain_text(self.status, text)
+        let mut response = plain_text(self.status, text);
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"millrace\", Bearer realm=\"millrace\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 

@@ -29,12 +29,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Scope};
 use crate::api::gate::{PushGate, QueryGate};
 use crate::api::loki::tail::OpenTails;
 use crate::api::running::RunningQueries;
 use crate::config::Config;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::gate::IngestGates;
+use crate::ingest::limits::Limits;
 use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
 use crate::telemetry::logging::LogLevel;
@@ -77,6 +79,7 @@ pub enum RefusedKind {
 #[derive(Clone)]
 pub struct AppState {
     pub engine: Engine,
+    pub access: Access,
     pub ingest: Arc<dyn PushSink>,
     pub config: Arc<Config>,
     pub limits: LimitsOf,
@@ -131,6 +134,11 @@ impl Shared {
             running: RunningQueries::default(),
             shutdown_prepared: Readiness::default(),
         }
+    }
+
+    /// The query limits of a scope: of several tenants, the strictest.
+    pub fn limits_of(&self, scope: &Scope) -> Arc<Limits> {
+        self.state.limits.of_all(scope.tenants())
     }
 }
 

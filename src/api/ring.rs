@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::params::Params;
+use crate::api::tenant::Administering;
 
 /// Rings of Loki's parts, and the page that lists members.
 const PAGES: [&str; 8] = [
@@ -49,7 +50,7 @@ async fn ring(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 
 /// `POST /ingester/shutdown`: writes all that is in memory to files (unless `flush=false`), answers 204 and ends the
 /// process (unless `terminate=false`).
-pub async fn shutdown(State(shared): State<Shared>, params: Params) -> Result<StatusCode, ApiError> {
+pub async fn shutdown(_: Administering, State(shared): State<Shared>, params: Params) -> Result<StatusCode, ApiError> {
     let is_off = |name| matches!(params.get(name), "false" | "0" | "f");
     if !is_off("flush") {
         let flushed = shared.state.ingest.flush().await;
@@ -66,18 +67,18 @@ pub async fn shutdown(State(shared): State<Shared>, params: Params) -> Result<St
 }
 
 /// `GET /ingester/prepare_shutdown`: `set` or `unset`.
-pub async fn preparing(State(shared): State<Shared>) -> Response {
+pub async fn preparing(_: Administering, State(shared): State<Shared>) -> Response {
     plain_text(StatusCode::OK, if shared.shutdown_prepared.get() { "set" } else { "unset" })
 }
 
 /// `POST /ingester/prepare_shutdown`.
-pub async fn prepare(State(shared): State<Shared>) -> StatusCode {
+pub async fn prepare(_: Administering, State(shared): State<Shared>) -> StatusCode {
     shared.shutdown_prepared.set(true);
     StatusCode::NO_CONTENT
 }
 
 /// `DELETE /ingester/prepare_shutdown`.
-pub async fn go_on(State(shared): State<Shared>) -> StatusCode {
+pub async fn go_on(_: Administering, State(shared): State<Shared>) -> StatusCode {
     shared.shutdown_prepared.set(false);
     StatusCode::NO_CONTENT
 }

@@ -50,6 +50,10 @@ pub fn router(state: AppState) -> Router {
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
         .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/ready", get(admin::ready))
+        .route("/", get(ui::page))
+        .route("/ui/{file}", get(ui::file))
+        .merge(ring::pages());
+    let of_operators = Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/config", get(admin::config))
         .route("/services", get(admin::services))
@@ -57,12 +61,11 @@ pub fn router(state: AppState) -> Router {
         .route("/log_level", get(admin::log_level).post(admin::set_log_level))
         .route("/ingester/shutdown", post(ring::shutdown))
         .route("/ingester/prepare_shutdown", get(ring::preparing).post(ring::prepare).delete(ring::go_on))
-        .route("/", get(ui::page))
-        .route("/ui/{file}", get(ui::file))
-        .merge(ring::pages());
+        .layer(from_fn_with_state(shared.clone(), tenant::recognise));
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
     of_a_tenant
         .merge(of_anyone)
+        .merge(of_operators)
         .method_not_allowed_fallback(middleware::method_not_allowed)
         .fallback(middleware::not_found)
         .layer(DefaultBodyLimit::disable())

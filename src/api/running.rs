@@ -1,4 +1,4 @@
-//! LogQL queries that run now: to be seen and to be stopped, by those of the same tenant.
+//! Queries that run now: to be seen and to be stopped, by who asked them and by administrators of their tenants.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Action, Scope};
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
-use crate::api::tenant::Tenant;
-use crate::types::ids::TenantId;
+use crate::api::tenant::{Caller, Reading};
 
 /// Characters of a query that are shown.
 const TEXT_CHARS_MAX: usize = 4000;
@@ -31,7 +31,7 @@ struct Queries {
 
 #[derive(Debug, Clone)]
 struct Running {
-    tenant: TenantId,
+    scope: Scope,
     kind: &'static str,
     text: String,
     started: Instant,
@@ -48,10 +48,10 @@ pub struct Listed {
 
 impl RunningQueries {
     /// Puts a query on the list.
-    pub fn enter(&self, tenant: &TenantId, kind: &'static str, text: &str) -> Listed {
+    pub fn enter(&self, scope: &Scope, kind: &'static str, text: &str) -> Listed {
         let stop = CancellationToken::new();
         let text = text.chars().take(TEXT_CHARS_MAX).collect();
-        let running = Running { tenant: tenant.clone(), kind, text, started: Instant::now(), stop: stop.clone() };
+        let running = Running { scope: scope.clone(), kind, text, started: Instant::now(), stop: stop.clone() };
         let mut queries = self.0.lock();
         let id = queries.next;
         queries.next += 1;
@@ -59,10 +59,17 @@ impl RunningQueries {
         Listed { queries: self.clone(), id, stop }
     }
 
-    fn of(&self, tenant: &TenantId) -> Vec<(u64, Running)> {
+    /// Those that `caller` may see: their own, and with the action `admin` all of the tenants they name.
+    fn of(&self, caller: &Caller) -> Vec<(u64, Running)> {
         let queries = self.0.lock();
-        let own = queries.running.iter().filter(|(_, running)| running.tenant == *tenant);
-        own.map(|(id, running)| (*id, running.clone())).collect()
+        let may_see = |scope: &Scope| {
+            let is_own = scope.who() == caller.principal.name();
+            scope.tenants().all(|tenant| {
+                caller.tenants.contains(tenant) && (is_own || caller.principal.check(Action::Admin, tenant).is_ok())
+            })
+        };
+        let seen = queries.running.iter().filter(|(_, running)| may_see(&running.scope));
+        seen.map(|(id, running)| (*id, running.clone())).collect()
     }
 }
 
@@ -79,15 +86,22 @@ impl Drop for Listed {
     }
 }
 
-/// `GET /api/v1/queries`: this tenant's, the oldest first.
-pub async fn list(State(shared): State<Shared>, Tenant(tenant): Tenant) -> Response {
+/// `GET /api/v1/queries`: the oldest first.
+pub async fn list(State(shared): State<Shared>, _: Reading, caller: Caller) -> Response {
     let queries: Vec<_> = shared
         .running
-        .of(&tenant)
+        .of(&caller)
         .into_iter()
         .map(|(id, running)| {
             let seconds = running.started.elapsed().as_secs_f64();
-            json!({ "id": id, "kind": running.kind, "query": running.text, "running_seconds": seconds })
+            json!({
+                "id": id,
+                "who": running.scope.who(),
+                "tenant": running.scope.tenants_text(),
+                "kind": running.kind,
+                "query": running.text,
+                "running_seconds": seconds,
+            })
         })
         .collect();
     axum::Json(json!({ "queries": queries })).into_response()
@@ -96,14 +110,15 @@ pub async fn list(State(shared): State<Shared>, Tenant(tenant): Tenant) -> Respo
 /// `DELETE /api/v1/queries/{id}`: 204 when it was running; its client gets 499.
 pub async fn stop(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    _: Reading,
+    caller: Caller,
     Path(id): Path<u64>,
 ) -> Result<StatusCode, ApiError> {
-    let running = shared.running.of(&tenant).into_iter().find(|(known, _)| *known == id);
+    let running = shared.running.of(&caller).into_iter().find(|(known, _)| *known == id);
     let Some((_, running)) = running else {
         return Err(ApiError::new(ErrorKind::NotFound, "no such query is running"));
     };
-    tracing::info!(%tenant, id, query = %running.text, "query stopped by request");
+    tracing::info!(who = caller.principal.name(), id, query = %running.text, "query stopped by request");
     running.stop.cancel();
     Ok(StatusCode::NO_CONTENT)
 }
@@ -111,12 +126,19 @@ pub async fn stop(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Principal;
+    use crate::types::ids::TenantId;
+
+    fn caller(tenant: &str) -> Caller {
+        let tenant = TenantId::parse(tenant).expect("valid");
+        Caller { principal: Principal::of_open_server(), tenants: Arc::from([tenant]), source: None }
+    }
 
     #[tokio::test]
     async fn queries_are_listed_while_they_run_and_stop_for_their_tenant_alone() {
         let queries = RunningQueries::default();
-        let (a, b) = (TenantId::parse("a").expect("valid"), TenantId::parse("b").expect("valid"));
-        let listed = queries.enter(&a, "metric", "rate({x=\"1\"}[1m])");
+        let (a, b) = (caller("a"), caller("b"));
+        let listed = queries.enter(&a.scope(Action::Read).expect("open"), "metric", "rate({x=\"1\"}[1m])");
         assert_eq!((queries.of(&a).len(), queries.of(&b).len()), (1, 0));
         assert!(futures::poll!(Box::pin(listed.stopped())).is_pending());
         queries.of(&a)[0].1.stop.cancel();

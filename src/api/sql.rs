@@ -31,21 +31,25 @@ use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::gate::RunningQuery;
 use crate::api::params::Params;
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::query::QueryError;
 
 /// Bytes of a statement.
 const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
 /// `GET|POST /api/v1/sql`.
-pub async fn sql(State(shared): State<Shared>, Tenant(tenant): Tenant, request: Request) -> Result<Response, ApiError> {
+pub async fn sql(
+    State(shared): State<Shared>,
+    Reading(scope): Reading,
+    request: Request,
+) -> Result<Response, ApiError> {
     let form = Form::accepted(request.headers());
     let statement = statement(request).await?;
     if statement.trim().is_empty() {
         return Err(ApiError::bad_input("no statement: give it as `query`, or as the body"));
     }
     let running = shared.query_gate.enter().await?;
-    let rows = shared.state.engine.sql(&tenant, &statement).await?;
+    let rows = shared.state.engine.sql(&scope, &statement).await?;
     stream_rows(rows, form, running).await
 }
 

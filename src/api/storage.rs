@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::api::Shared;
-use crate::api::tenant::Tenant;
+use crate::api::error::{ApiError, ErrorKind};
+use crate::api::tenant::ReadingOne;
 
 /// Sums over files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,8 +18,15 @@ struct Sum {
     bytes: u64,
 }
 
-/// `GET /api/v1/storage`.
-pub async fn storage(State(shared): State<Shared>, Tenant(tenant): Tenant) -> Response {
+/// `GET /api/v1/storage`: for those who see every stream of the tenant, because sums tell of all of them.
+pub async fn storage(
+    State(shared): State<Shared>,
+    ReadingOne(scope, tenant): ReadingOne,
+) -> Result<Response, ApiError> {
+    if !scope.views().iter().all(|view| view.shows_all_streams()) {
+        let text = "what is stored in all is for roles that see every stream of the tenant";
+        return Err(ApiError::new(ErrorKind::Forbidden, text));
+    }
     let snapshot = shared.state.engine.storage(&tenant);
     let rows: usize = snapshot.parts.iter().map(|part| part.rows().num_rows()).sum();
     let bytes: usize = snapshot.parts.iter().map(|part| part.bytes()).sum();
@@ -39,12 +47,12 @@ pub async fn storage(State(shared): State<Shared>, Tenant(tenant): Tenant) -> Re
         .into_iter()
         .map(|(day, sum)| json!({ "date": date(day), "files": sum.count, "rows": sum.rows, "bytes": sum.bytes }));
     let up_ns = shared.state.clock.now().0.saturating_sub(shared.state.started.0);
-    axum::Json(json!({
+    let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": up_ns as f64 / 1e9,
         "memory": { "rows": rows, "bytes": bytes },
         "files": { "count": all.count, "rows": all.rows, "bytes": all.bytes },
         "days": days.collect::<Vec<_>>(),
-    }))
-    .into_response()
+    });
+    Ok(axum::Json(body).into_response())
 }

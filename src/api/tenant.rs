@@ -1,52 +1,308 @@
-//! Who asks: `X-Scope-OrgID` with `auth_enabled`, the one fixed tenant without.
+//! Who asks, for which tenant, to do what.
 //!
-//! Errors: 401 `no org id`; 400 for an id that is none.
+//! ```text
+//! request ─ identify ─▶ Caller (principal, tenants) ─ the handler's extractor ─▶ Reading(scope), Writing(tenant), …
+//!              └─ 401, 400                                 └─ 403
+//! ```
+//!
+//! There is no other way to a tenant than an extractor that says what for: a new door cannot forget to ask.
+//! Tenants are named in `X-Scope-OrgID` with `auth_enabled`, `a|b` for reads; without, there is one fixed tenant.
+//! Errors: 401 `no org id`, or without credentials; 400 for an id that is none; 403 for what no role allows.
 
-use axum::extract::{FromRequestParts, Request, State};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
+use crate::access::{Action, Credentials, Denied, Principal, Scope};
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::types::ids::{TenantId, TenantIdError};
 
 const HEADER: &str = "x-scope-orgid";
 
-/// The tenant of a request, put there by [`identify`].
+/// A recognised caller, put into the request by [`identify`].
 #[derive(Debug, Clone)]
-pub struct Tenant(pub TenantId);
+pub struct Caller {
+    pub principal: Principal,
+    /// In the order they were named; at least one.
+    pub tenants: Arc<[TenantId]>,
+    /// Where the request came from.
+    pub source: Option<IpAddr>,
+}
 
-/// Finds the tenant, or refuses.
+/// May ask; what they may see. Several tenants are possible.
+#[derive(Debug, Clone)]
+pub struct Reading(pub Scope);
+
+/// May ask one tenant: for doors that know no several.
+#[derive(Debug, Clone)]
+pub struct ReadingOne(pub Scope, pub TenantId);
+
+/// May take out more than a screen holds.
+#[derive(Debug, Clone)]
+pub struct Exporting(pub Scope);
+
+/// May push to the tenant.
+#[derive(Debug, Clone)]
+pub struct Writing(pub TenantId);
+
+/// May ask for lines of the tenant to be deleted, of the streams that the scope shows.
+#[derive(Debug, Clone)]
+pub struct Deleting(pub Scope, pub TenantId);
+
+/// May see and change the tenant's rules.
+#[derive(Debug, Clone)]
+pub struct Ruling(pub TenantId);
+
+/// May see and change the server.
+#[derive(Debug, Clone)]
+pub struct Administering(pub Principal);
+
+/// May read `/metrics`.
+#[derive(Debug, Clone)]
+pub struct Measuring(pub Principal);
+
+/// Finds out who asks for which tenants, or refuses.
 pub async fn identify(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
-    let header = request.headers().get(HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}"));
-    match tenant(shared.state.config.auth_enabled, header) {
-        Ok(tenant) => {
-            request.extensions_mut().insert(Tenant(tenant));
+    let asked = Asked::of(&request);
+    match caller(&shared, asked).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(error) => error.into_response(),
     }
 }
 
-fn tenant(auth_enabled: bool, header: Option<&str>) -> Result<TenantId, ApiError> {
-    if !auth_enabled {
-        return Ok(TenantId::single());
+/// Finds out who asks, where tenants do not matter.
+pub async fn recognise(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request);
+    let source = asked.source;
+    match principal(&shared, asked.credentials).await {
+        Ok(principal) => {
+            request.extensions_mut().insert(Caller { principal, tenants: Arc::from([TenantId::single()]), source });
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
     }
-    TenantId::parse(header.unwrap_or("")).map_err(|error| {
-        let kind = match error {
-            TenantIdError::Empty => ErrorKind::Unauthorized,
-            TenantIdError::TooLong | TenantIdError::Character { .. } | TenantIdError::Dots => ErrorKind::BadInput,
-        };
-        ApiError::new(kind, error.to_string()).with_newline()
-    })
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Tenant {
+/// What a request says of its caller.
+struct Asked {
+    credentials: Result<Credentials, ApiError>,
+    tenants: Option<String>,
+    source: Option<IpAddr>,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let mut credentials = credentials(request.headers());
+        if let (Ok(Credentials::Nothing), Some(peer)) = (&credentials, request.extensions().get::<PeerCertificate>()) {
+            credentials = Ok(Credentials::Certificate { common_name: peer.common_name.clone() });
+        }
+        let header = request.headers().get(HEADER);
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Asked {
+            credentials,
+            tenants: header.map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned()),
+            source: peer.map(|peer| peer.0.ip()),
+        }
+    }
+}
+
+async fn caller(shared: &Shared, asked: Asked) -> Result<Caller, ApiError> {
+    let principal = principal(shared, asked.credentials).await?;
+    let config = &shared.state.config;
+    let several = config.querier.multi_tenant_queries_enabled;
+    let tenants = tenants(config.auth_enabled, several, asked.tenants.as_deref(), &principal)?.into();
+    Ok(Caller { principal, tenants, source: asked.source })
+}
+
+async fn principal(shared: &Shared, credentials: Result<Credentials, ApiError>) -> Result<Principal, ApiError> {
+    Ok(shared.state.access.authenticate(&credentials?).await?)
+}
+
+/// The verified certificate of the connection, put there by the TLS listener.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate {
+    pub common_name: String,
+}
+
+fn credentials(headers: &HeaderMap) -> Result<Credentials, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Credentials::Nothing) };
+    let unreadable =
+        || ApiError::new(ErrorKind::Unauthorized, "Authorization: neither Basic nor Bearer").with_newline();
+    let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(unreadable)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credentials::Token(rest.trim().to_owned()));
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let (name, password) = decoded.as_deref().and_then(|text| text.split_once(':')).ok_or_else(unreadable)?;
+        return Ok(Credentials::Password { name: name.to_owned(), password: password.to_owned() });
+    }
+    Err(unreadable())
+}
+
+fn tenants(
+    auth_enabled: bool,
+    several: bool,
+    header: Option<&str>,
+    principal: &Principal,
+) -> Result<Vec<TenantId>, ApiError> {
+    if !auth_enabled {
+        return Ok(vec![TenantId::single()]);
+    }
+    let named = header.unwrap_or("");
+    if let ("", Some(only)) = (named, principal.only_tenant()) {
+        return Ok(vec![only]);
+    }
+    let names: Vec<&str> = if several { named.split('|').collect() } else { vec![named] };
+    let mut tenants: Vec<TenantId> = Vec::with_capacity(names.len());
+    for name in names {
+        let tenant = TenantId::parse(name).map_err(|error| {
+            let kind = match error {
+                TenantIdError::Empty => ErrorKind::Unauthorized,
+                TenantIdError::TooLong | TenantIdError::Character { .. } | TenantIdError::Dots => ErrorKind::BadInput,
+            };
+            ApiError::new(kind, error.to_string()).with_newline()
+        })?;
+        if !tenants.contains(&tenant) {
+            tenants.push(tenant);
+        }
+    }
+    Ok(tenants)
+}
+
+impl Caller {
+    /// The caller of a request.
+    ///
+    /// # Errors
+    /// 401 when the route was not put behind [`identify`].
+    pub fn of(parts: &Parts) -> Result<Self, ApiError> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(|| ApiError::new(ErrorKind::Unauthorized, "no org id"))
+    }
+
+    /// What `action` may see of the tenants named.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn scope(&self, action: Action) -> Result<Scope, ApiError> {
+        Ok(self.principal.scope(action, &self.tenants)?)
+    }
+
+    /// The one tenant named.
+    ///
+    /// # Errors
+    /// 400 for several.
+    pub fn one_tenant(&self) -> Result<TenantId, ApiError> {
+        match &*self.tenants {
+            [tenant] => Ok(tenant.clone()),
+            _ => Err(ApiError::bad_input("multiple org IDs present").with_newline()),
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        let kind = match denied {
+            Denied::Unauthenticated(_) => ErrorKind::Unauthenticated,
+            Denied::Forbidden(_) => ErrorKind::Forbidden,
+        };
+        ApiError::new(kind, denied.to_string()).with_newline()
+    }
+}
+
+impl FromRequestParts<Shared> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Tenant>().cloned().ok_or_else(|| ApiError::new(ErrorKind::Unauthorized, "no org id"))
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        Caller::of(parts)
+    }
+}
+
+impl FromRequestParts<Shared> for Reading {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        Ok(Reading(Caller::of(parts)?.scope(Action::Read)?))
+    }
+}
+
+impl FromRequestParts<Shared> for ReadingOne {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        let tenant = caller.one_tenant()?;
+        Ok(ReadingOne(caller.scope(Action::Read)?, tenant))
+    }
+}
+
+impl FromRequestParts<Shared> for Exporting {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        Ok(Exporting(Caller::of(parts)?.scope(Action::Export)?))
+    }
+}
+
+impl FromRequestParts<Shared> for Writing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        let tenant = caller.one_tenant()?;
+        caller.principal.check(Action::Write, &tenant)?;
+        Ok(Writing(tenant))
+    }
+}
+
+impl FromRequestParts<Shared> for Deleting {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        let tenant = caller.one_tenant()?;
+        Ok(Deleting(caller.scope(Action::Delete)?, tenant))
+    }
+}
+
+impl FromRequestParts<Shared> for Ruling {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        let tenant = caller.one_tenant()?;
+        caller.principal.check(Action::Rules, &tenant)?;
+        Ok(Ruling(tenant))
+    }
+}
+
+impl FromRequestParts<Shared> for Administering {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        caller.principal.check_anywhere(Action::Admin)?;
+        Ok(Administering(caller.principal))
+    }
+}
+
+impl FromRequestParts<Shared> for Measuring {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::of(parts)?;
+        caller.principal.check_anywhere(Action::Metrics)?;
+        Ok(Measuring(caller.principal))
     }
 }
 
@@ -56,18 +312,39 @@ mod tests {
 
     #[test]
     fn auth_decides_whether_the_header_counts() {
-        let check = |auth, header, expected: Result<&str, (u16, &str)>| {
-            let got = tenant(auth, header);
-            let got = got.as_ref().map(TenantId::as_str).map_err(|e| (e.status.as_u16(), e.text.as_str()));
-            assert_eq!(got, expected, "{auth} {header:?}");
+        let check = |auth, several, header, expected: Result<&[&str], (u16, &str)>| {
+            let got = tenants(auth, several, header, &Principal::of_open_server());
+            let got: Result<Vec<&str>, _> = match &got {
+                Ok(tenants) => Ok(tenants.iter().map(TenantId::as_str).collect()),
+                Err(error) => Err((error.status.as_u16(), error.text.as_str())),
+            };
+            assert_eq!(got, expected.map(<[&str]>::to_vec), "{auth} {several} {header:?}");
         };
-        check(false, None, Ok("fake"));
-        check(false, Some("../x"), Ok("fake"));
-        check(true, Some("team-1"), Ok("team-1"));
-        check(true, None, Err((401, "no org id")));
-        check(true, Some(""), Err((401, "no org id")));
-        check(true, Some(".."), Err((400, "tenant ID is '.' or '..'")));
-        check(true, Some("a/b"), Err((400, "tenant ID 'a/b' contains unsupported character '/'")));
-        check(true, Some("a|b"), Err((400, "tenant ID 'a|b' contains unsupported character '|'")));
+        check(false, true, None, Ok(&["fake"]));
+        check(false, false, Some("../x"), Ok(&["fake"]));
+        check(true, false, Some("team-1"), Ok(&["team-1"]));
+        check(true, false, None, Err((401, "no org id")));
+        check(true, true, Some(""), Err((401, "no org id")));
+        check(true, false, Some(".."), Err((400, "tenant ID is '.' or '..'")));
+        check(true, true, Some("a/b"), Err((400, "tenant ID 'a/b' contains unsupported character '/'")));
+        check(true, false, Some("a|b"), Err((400, "tenant ID 'a|b' contains unsupported character '|'")));
+        check(true, true, Some("b|a|b"), Ok(&["b", "a"]));
+        check(true, true, Some("a|"), Err((401, "no org id")));
+    }
+
+    #[test]
+    fn credentials_are_read_from_the_header() {
+        let check = |value: &'static str, expected: Option<Credentials>| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().expect("a value"))]);
+            assert_eq!(credentials(&headers).ok(), expected, "{value}");
+        };
+        let password =
+            |name: &str, password: &str| Credentials::Password { name: name.into(), password: password.into() };
+        check("Bearer abc", Some(Credentials::Token("abc".to_owned())));
+        check("bearer abc", Some(Credentials::Token("abc".to_owned())));
+        check("Basic YW5hOnM6M2NyZXQ=", Some(password("ana", "s:3cret")));
+        check("Basic ???", None);
+        check("Digest x", None);
+        assert_eq!(credentials(&HeaderMap::new()).ok(), Some(Credentials::Nothing));
     }
 }

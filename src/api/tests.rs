@@ -71,6 +71,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let sink = Arc::new(Sink::default());
     let state = AppState {
         engine,
+        access: Access::new(&config.access, clock.clone()).expect("good settings"),
         ingest: sink.clone(),
         limits: LimitsOf::new(config.limits_config.clone()),
         gates: IngestGates::default(),

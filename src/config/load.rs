@@ -101,6 +101,7 @@ fn check(config: &Config) -> Vec<String> {
         "millrace.push.inflight_bytes_max: at least distributor.max_recv_msg_size, else a large push never has room",
     );
     problems.extend(config.kafka.problems());
+    problems.extend(config.access.problems());
     problems
 }
 

@@ -54,7 +54,17 @@ fn difference(actual: &Value, default: &Value) -> Option<Value> {
 
 /// Hides values of keys that name secrets, and passwords in URLs.
 fn mask(tree: &mut Value) {
-    const SECRETS: [&str; 6] = ["password", "secret", "token", "access_key", "account_key", "credentials"];
+    const SECRETS: [&str; 9] = [
+        "password",
+        "password_hash",
+        "scram",
+        "secret",
+        "token",
+        "token_sha256",
+        "access_key",
+        "account_key",
+        "credentials",
+    ];
     match tree {
         Value::Object(keys) => {
             for (key, value) in keys {

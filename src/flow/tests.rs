@@ -114,7 +114,7 @@ impl World {
 
     async fn ask(&self, text: &str, at: UnixNanos) -> Result<BTreeMap<Labels, f64>, String> {
         let request = QueryRequest {
-            tenant: self.tenant.clone(),
+            scope: crate::access::Scope::of_server(self.tenant.clone()),
             text: text.to_owned(),
             kind: QueryKind::Instant { time: at },
             limit: 100,

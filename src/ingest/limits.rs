@@ -114,6 +114,29 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These limits with the stricter of both where they are about queries; 0 is no limit.
+    pub fn strictest(&self, other: &Limits) -> Limits {
+        let count = |a: usize, b: usize| if a == 0 || b == 0 { a.max(b) } else { a.min(b) };
+        let time = |a: GoDuration, b: GoDuration| match (a.0, b.0) {
+            (0, _) => b,
+            (_, 0) => a,
+            (one, other) => GoDuration(one.min(other)),
+        };
+        Limits {
+            max_entries_limit_per_query: count(self.max_entries_limit_per_query, other.max_entries_limit_per_query),
+            max_query_series: count(self.max_query_series, other.max_query_series),
+            max_query_length: time(self.max_query_length, other.max_query_length),
+            max_query_lookback: time(self.max_query_lookback, other.max_query_lookback),
+            query_timeout: time(self.query_timeout, other.query_timeout),
+            split_queries_by_interval: time(self.split_queries_by_interval, other.split_queries_by_interval),
+            max_cache_freshness_per_query: GoDuration(
+                self.max_cache_freshness_per_query.0.max(other.max_cache_freshness_per_query.0),
+            ),
+            volume_enabled: self.volume_enabled && other.volume_enabled,
+            ..self.clone()
+        }
+    }
+
     /// Active streams a tenant may have; 0 means no limit.
     pub fn active_streams_max(&self) -> usize {
         match (self.max_global_streams_per_user, self.max_streams_per_user) {

@@ -37,6 +37,16 @@ impl LimitsOf {
         overrides.get(tenant).unwrap_or(&self.defaults).clone()
     }
 
+    /// The query limits of several tenants together: the strictest of each. Source: Loki's `MinPositiveIntPerTenant`.
+    pub fn of_all<'a>(&self, tenants: impl ExactSizeIterator<Item = &'a TenantId>) -> Arc<Limits> {
+        let mut tenants = tenants.map(|tenant| self.of(tenant));
+        let Some(mut strictest) = tenants.next() else { return self.defaults.clone() };
+        for limits in tenants {
+            strictest = Arc::new(strictest.strictest(&limits));
+        }
+        strictest
+    }
+
     pub fn defaults(&self) -> &Arc<Limits> {
         &self.defaults
     }

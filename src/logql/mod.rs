@@ -18,6 +18,7 @@ mod number;
 mod parser;
 mod pretty;
 mod printer;
+pub mod selector;
 pub mod simplify;
 mod validate;
 

@@ -1,14 +1,15 @@
 //! What a query asks and what it answers, before HTTP words are put on it.
 
+use crate::access::Scope;
 use crate::query::matrix::Series;
-use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 
 /// A LogQL question.
 #[derive(Debug, Clone)]
 pub struct QueryRequest {
-    pub tenant: TenantId,
+    /// Who asks, and what they may see.
+    pub scope: Scope,
     pub text: String,
     pub kind: QueryKind,
     /// Entries of a log query, over all its streams; positive.

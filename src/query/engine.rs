@@ -17,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Scope;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
 use crate::logql;
@@ -31,8 +32,8 @@ use crate::query::plan::{Leaf, Planner, leaves};
 use crate::query::results::logs::LogQuestion;
 use crate::query::results::{self, Categorized, ResultsCache, ResultsCacheStats, Through};
 use crate::query::scan::ScanCounters;
+use crate::query::visible::VisibleStreams;
 use crate::query::{Direction, QueryError, newest, sql};
-use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::time::{Clock, TimeRange, UnixNanos};
 
@@ -94,7 +95,7 @@ impl Engine {
         let engine = self.clone();
         self.run(request.timeout, async move {
             let started = engine.parts.clock.now();
-            let planner = engine.planner(&request.tenant);
+            let planner = engine.planner(&request.scope);
             let answer = match logql::parse(&request.text)? {
                 Expr::Log(log) => engine.log_query(&planner, &log, &request).await?,
                 Expr::Metric(metric) => engine.metric_query(&planner, &metric, &request).await?,
@@ -109,7 +110,7 @@ impl Engine {
 
     /// The plan of a LogQL query as text.
     pub async fn explain(&self, request: QueryRequest) -> Result<String, QueryError> {
-        let planner = self.planner(&request.tenant);
+        let planner = self.planner(&request.scope);
         let mut text = String::new();
         match logql::parse(&request.text)? {
             Expr::Log(log) => {
@@ -135,11 +136,11 @@ impl Engine {
     /// Label names of the streams with rows in `range`, sorted.
     pub async fn label_names(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         range: TimeRange,
         matchers: &[Matcher],
     ) -> Result<Vec<String>, QueryError> {
-        let streams = self.streams_in(tenant, range, &[matchers.to_vec()]).await?;
+        let streams = self.streams_in(scope, range, &[matchers.to_vec()]).await?;
         let mut names: Vec<String> =
             streams.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
         names.sort_unstable();
@@ -150,12 +151,12 @@ impl Engine {
     /// Values of one label, sorted.
     pub async fn label_values(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         name: &str,
         range: TimeRange,
         matchers: &[Matcher],
     ) -> Result<Vec<String>, QueryError> {
-        let streams = self.streams_in(tenant, range, &[matchers.to_vec()]).await?;
+        let streams = self.streams_in(scope, range, &[matchers.to_vec()]).await?;
         let mut values: Vec<String> = streams.iter().filter_map(|labels| labels.get(name).map(str::to_owned)).collect();
         values.sort_unstable();
         values.dedup();
@@ -165,12 +166,12 @@ impl Engine {
     /// Every label name of the streams with rows in `range`, with its values; both sorted.
     pub async fn labels_with_values(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         range: TimeRange,
         matchers: &[Matcher],
     ) -> Result<BTreeMap<String, BTreeSet<String>>, QueryError> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for labels in self.streams_in(tenant, range, &[matchers.to_vec()]).await? {
+        for labels in self.streams_in(scope, range, &[matchers.to_vec()]).await? {
             for (name, value) in labels.iter() {
                 found.entry(name.to_owned()).or_default().insert(value.to_owned());
             }
@@ -181,21 +182,21 @@ impl Engine {
     /// Streams that match any of the selectors, sorted; no selector means all.
     pub async fn series(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         range: TimeRange,
         any_of: &[Vec<Matcher>],
     ) -> Result<Vec<Labels>, QueryError> {
-        self.streams_in(tenant, range, any_of).await
+        self.streams_in(scope, range, any_of).await
     }
 
     /// Streams, runs, bytes and rows behind a selector.
     pub async fn index_stats(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         range: TimeRange,
         matchers: &[Matcher],
     ) -> Result<IndexStats, QueryError> {
-        index::stats(&self.parts.catalog, &self.parts.indexes, tenant, range, matchers).await
+        index::stats(&self.parts.catalog, &self.parts.indexes, &self.visible(scope), range, matchers).await
     }
 
     /// How the cache of results is doing.
@@ -203,20 +204,20 @@ impl Engine {
         self.parts.results.stats()
     }
 
-    /// Runs one read-only SQL statement over this tenant's views `logs` and `streams`.
-    pub async fn sql(&self, tenant: &TenantId, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
-        let context = sql::context(self.planner(tenant), self.parts.environment.clone())?;
+    /// Runs one read-only SQL statement over the views of what the scope shows.
+    pub async fn sql(&self, scope: &Scope, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        let context = sql::context(self.planner(scope), self.parts.environment.clone())?;
         let text = text.to_owned();
         self.run(self.parts.limits.timeout, async move { sql::run(&context, &text).await }).await
     }
 
     async fn streams_in(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         range: TimeRange,
         any_of: &[Vec<Matcher>],
     ) -> Result<Vec<Labels>, QueryError> {
-        index::streams(&self.parts.catalog, &self.parts.indexes, tenant, range, any_of).await
+        index::streams(&self.parts.catalog, &self.parts.indexes, &self.visible(scope), range, any_of).await
     }
 
     /// Runs on the query threads, with the time limit; the work ends when the caller goes away.
@@ -233,15 +234,20 @@ impl Engine {
         }
     }
 
-    pub(super) fn planner(&self, tenant: &TenantId) -> Planner {
+    pub(super) fn planner(&self, scope: &Scope) -> Planner {
         Planner {
-            tenant: tenant.clone(),
+            scope: scope.clone(),
+            visible: self.visible(scope),
             catalog: self.parts.catalog.clone(),
             indexes: self.parts.indexes.clone(),
             partitions: self.parts.limits.threads,
             counters: Arc::new(ScanCounters::default()),
             now_ns: self.parts.clock.now().0,
         }
+    }
+
+    fn visible(&self, scope: &Scope) -> VisibleStreams {
+        VisibleStreams::new(scope, self.parts.catalog.streams())
     }
 
     async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
@@ -345,7 +351,7 @@ impl Engine {
         matches!(request.kind, QueryKind::Range { .. }).then(|| Through {
             cache: self.parts.results.clone(),
             catalog: self.parts.catalog.clone(),
-            tenant: request.tenant.clone(),
+            scope: request.scope.clone(),
             interval_ns: splitting.interval_ns,
             keep_before: self.parts.clock.now().saturating_sub(splitting.freshness_ns),
         })

@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 
+use crate::access::Scope;
 use crate::catalog::Snapshot;
 use crate::logql::ast::LogExpr;
 use crate::query::{Engine, QueryError};
@@ -14,7 +15,7 @@ use crate::types::time::TimeRange;
 impl Engine {
     /// What a reader of `range` may read, fixed at the moment in which `mark` is called.
     pub fn snapshot_marked(&self, tenant: &TenantId, range: TimeRange, mark: impl FnOnce()) -> Snapshot {
-        self.planner(tenant).catalog.snapshot_marked(tenant, range, mark)
+        self.planner(&Scope::of_server(tenant.clone())).catalog.snapshot_marked(tenant, range, mark)
     }
 
     /// Folds the rows that a selector chooses of a snapshot, in no order. Runs on the query threads.
@@ -29,7 +30,7 @@ impl Engine {
         mut each: impl FnMut(&mut S, &RecordBatch) -> Result<(), String> + Send + 'static,
         timeout: std::time::Duration,
     ) -> Result<S, QueryError> {
-        let planner = self.planner(tenant);
+        let planner = self.planner(&Scope::of_server(tenant.clone()));
         let context = self.task_context();
         self.run(timeout, async move {
             let plan = planner.rows_of(what.snapshot, &what.log, what.range, what.projection).await?;

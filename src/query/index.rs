@@ -9,8 +9,8 @@ use crate::logql::ast::Matcher;
 use crate::query::QueryError;
 use crate::query::matchers::Selector;
 use crate::query::scan::load_indexes;
+use crate::query::visible::VisibleStreams;
 use crate::streams::{Stream, StreamRef};
-use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::rows::Rows;
 use crate::types::time::{TimeRange, UnixNanos};
@@ -59,14 +59,14 @@ impl Occurrence {
 pub async fn streams(
     catalog: &Arc<Catalog>,
     indexes: &FileIndexes,
-    tenant: &TenantId,
+    visible: &VisibleStreams,
     range: TimeRange,
     any_of: &[Vec<Matcher>],
 ) -> Result<Vec<Labels>, QueryError> {
     let selectors = any_of.iter().map(|matchers| Selector::compile(matchers)).collect::<Result<Vec<_>, _>>()?;
-    let known = catalog.streams().tenant(tenant);
+    let known = visible.streams();
     let present: BTreeSet<StreamRef> =
-        occurrences(catalog, indexes, tenant, range).await?.into_iter().map(|found| found.stream).collect();
+        occurrences(catalog, indexes, visible, range).await?.into_iter().map(|found| found.stream).collect();
     let mut labels: Vec<Labels> = present
         .into_iter()
         .map(|stream| known.get(stream).labels.clone())
@@ -80,16 +80,16 @@ pub async fn streams(
 pub async fn stats(
     catalog: &Arc<Catalog>,
     indexes: &FileIndexes,
-    tenant: &TenantId,
+    visible: &VisibleStreams,
     range: TimeRange,
     matchers: &[Matcher],
 ) -> Result<IndexStats, QueryError> {
     let selector = Selector::compile(matchers)?;
-    let found = occurrences(catalog, indexes, tenant, range).await?;
-    let chosen = selector.choose(&catalog.streams().tenant(tenant));
+    let found = occurrences(catalog, indexes, visible, range).await?;
+    let known = visible.streams();
     let mut stats = IndexStats::default();
     let mut distinct = BTreeSet::new();
-    for occurrence in found.into_iter().filter(|found| chosen.contains(found.stream)) {
+    for occurrence in found.into_iter().filter(|found| selector.matches(&known.get(found.stream).labels)) {
         distinct.insert(occurrence.stream);
         stats.chunks += 1;
         stats.bytes += occurrence.bytes;
@@ -103,13 +103,13 @@ pub async fn stats(
 pub async fn summaries(
     catalog: &Arc<Catalog>,
     indexes: &FileIndexes,
-    tenant: &TenantId,
+    visible: &VisibleStreams,
 ) -> Result<Vec<StreamSummary>, QueryError> {
     let mut by_stream: BTreeMap<StreamRef, Occurrence> = BTreeMap::new();
-    for found in occurrences(catalog, indexes, tenant, TimeRange::ALL).await? {
+    for found in occurrences(catalog, indexes, visible, TimeRange::ALL).await? {
         by_stream.entry(found.stream).and_modify(|sum| sum.add(found)).or_insert(found);
     }
-    let known = catalog.streams().tenant(tenant);
+    let known = visible.streams();
     let summary = |sum: Occurrence| StreamSummary {
         stream: known.get(sum.stream),
         first_seen: sum.ts_min,
@@ -120,39 +120,44 @@ pub async fn summaries(
     Ok(by_stream.into_values().map(summary).collect())
 }
 
+/// Runs of shown streams, by view ref.
 async fn occurrences(
     catalog: &Arc<Catalog>,
     indexes: &FileIndexes,
-    tenant: &TenantId,
+    visible: &VisibleStreams,
     range: TimeRange,
 ) -> Result<Vec<Occurrence>, QueryError> {
-    let snapshot = catalog.snapshot(tenant, range);
     let mut found = Vec::new();
-    for part in &snapshot.parts {
-        let rows = Rows::of(part.rows());
-        let mut by_stream: BTreeMap<StreamRef, Occurrence> = BTreeMap::new();
-        let lines = rows.line.map(|lines| lines.views());
-        for row in 0..rows.len() {
-            let ts = UnixNanos(rows.ts[row]);
-            if !range.contains(ts) {
-                continue;
+    for part in visible.parts() {
+        let snapshot = catalog.snapshot(&part.tenant, range);
+        for head in &snapshot.parts {
+            let rows = Rows::of(head.rows());
+            let mut by_stream: BTreeMap<StreamRef, Occurrence> = BTreeMap::new();
+            let lines = rows.line.map(|lines| lines.views());
+            for row in 0..rows.len() {
+                let ts = UnixNanos(rows.ts[row]);
+                let own = StreamRef(rows.stream[row]);
+                if !range.contains(ts) || !part.shows(own) {
+                    continue;
+                }
+                let stream = part.view_ref(own);
+                let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
+                let one = Occurrence { stream, bytes, rows: 1, ts_min: ts, ts_max: ts };
+                by_stream.entry(stream).and_modify(|sum| sum.add(one)).or_insert(one);
             }
-            let stream = StreamRef(rows.stream[row]);
-            let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
-            let one = Occurrence { stream, bytes, rows: 1, ts_min: ts, ts_max: ts };
-            by_stream.entry(stream).and_modify(|sum| sum.add(one)).or_insert(one);
+            found.extend(by_stream.into_values());
         }
-        found.extend(by_stream.into_values());
-    }
-    for index in load_indexes(&snapshot, indexes).await? {
-        for run in index.runs.iter().filter(|run| range.overlaps_closed(run.ts_min, run.ts_max)) {
-            found.push(Occurrence {
-                stream: run.stream,
-                bytes: run.line_bytes,
-                rows: run.rows.len() as u64,
-                ts_min: run.ts_min,
-                ts_max: run.ts_max,
-            });
+        for index in load_indexes(&snapshot, indexes).await? {
+            let runs = index.runs.iter().filter(|run| range.overlaps_closed(run.ts_min, run.ts_max));
+            for run in runs.filter(|run| part.shows(run.stream)) {
+                found.push(Occurrence {
+                    stream: part.view_ref(run.stream),
+                    bytes: run.line_bytes,
+                    rows: run.rows.len() as u64,
+                    ts_min: run.ts_min,
+                    ts_max: run.ts_max,
+                });
+            }
         }
     }
     Ok(found)

@@ -24,11 +24,13 @@ pub mod operators;
 pub mod panes;
 pub mod patterns;
 pub mod plan;
+mod redact;
 pub mod results;
 pub mod row;
 pub mod scan;
 pub mod sql;
 pub mod tail;
+pub mod visible;
 pub mod volumes;
 
 pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting, StreamEntries};

@@ -15,7 +15,9 @@ use arrow::array::{AsArray, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, UInt32Type};
+use arrow::error::ArrowError;
 
+use crate::access::Scope;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
 use crate::files::patterns::{BUCKET_SECONDS_MIN, Counts, StoredPatterns};
@@ -23,9 +25,10 @@ use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Matcher, Stage};
 use crate::patterns::{Miner, Tokens};
 use crate::query::QueryError;
 use crate::query::matchers::Selector;
+use crate::query::redact::masked;
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::load_indexes;
-use crate::types::ids::TenantId;
+use crate::query::visible::VisibleStreams;
 use crate::types::time::{NANOS_PER_SECOND, TimeRange, UnixNanos};
 
 /// Patterns of one answer, the most frequent.
@@ -34,7 +37,7 @@ const PATTERNS_MAX: usize = 300;
 /// What to look for.
 #[derive(Debug, Clone)]
 pub struct PatternsRequest {
-    pub tenant: TenantId,
+    pub scope: Scope,
     pub matchers: Vec<Matcher>,
     pub start: UnixNanos,
     /// Outside.
@@ -63,31 +66,40 @@ pub async fn patterns(
 ) -> Result<Vec<Pattern>, QueryError> {
     let selector = Selector::compile(&request.matchers)?;
     let steps = Steps::new(request);
-    let snapshot = catalog.snapshot(&request.tenant, steps.range());
-    let files = load_indexes(&snapshot, indexes).await?;
-    let chosen = selector.choose(&catalog.streams().tenant(&request.tenant));
     let mut found = Found::new();
-    for (file, index) in snapshot.files.iter().zip(files) {
-        let Some(stored) = StoredPatterns::of(&file.path, &index)? else { continue };
-        for series in stored.series.iter().filter(|series| chosen.contains(index.runs[series.run as usize].stream)) {
-            let key =
-                (stored.templates[series.template as usize].clone(), stored.levels[series.level as usize].clone());
-            steps.add(&mut found, key, stored.bucket_seconds, &series.counts);
-        }
-        tokio::task::yield_now().await;
-    }
     let mut head = Counts::default();
-    for part in &snapshot.parts {
-        let ts = part.rows().column(0).as_primitive::<Int64Type>().values();
-        let streams = part.rows().column(1).as_primitive::<UInt32Type>().values();
-        let flags = chosen.as_flags();
-        let wanted = |row: usize| {
-            steps.range().contains(UnixNanos(ts[row])) && flags.get(streams[row] as usize).copied().unwrap_or(false)
-        };
-        let keep = BooleanArray::new(BooleanBuffer::collect_bool(ts.len(), wanted), None);
-        let rows = filter_record_batch(part.rows(), &keep).map_err(|error| QueryError::Internal(error.to_string()))?;
-        head.add_rows(0, &rows, 0..rows.num_rows());
-        tokio::task::yield_now().await;
+    for chosen in VisibleStreams::new(&request.scope, catalog.streams()).choose(&selector).iter() {
+        let snapshot = catalog.snapshot(&chosen.tenant, steps.range());
+        let files = load_indexes(&snapshot, indexes).await?;
+        for (file, index) in snapshot.files.iter().zip(files) {
+            let Some(stored) = StoredPatterns::of(&file.path, &index)? else { continue };
+            for series in &stored.series {
+                let stream = index.runs[series.run as usize].stream;
+                if !chosen.streams.contains(stream) {
+                    continue;
+                }
+                let template = &stored.templates[series.template as usize];
+                let mask = chosen.masks.as_ref().and_then(|masks| masks.get(stream.0 as usize)?.as_ref());
+                let template = mask.map_or_else(|| template.clone(), |mask| mask.line(template).into_owned());
+                let key = (template, stored.levels[series.level as usize].clone());
+                steps.add(&mut found, key, stored.bucket_seconds, &series.counts);
+            }
+            tokio::task::yield_now().await;
+        }
+        for part in &snapshot.parts {
+            let internal = |error: ArrowError| QueryError::Internal(error.to_string());
+            let ts = part.rows().column(0).as_primitive::<Int64Type>().values();
+            let streams = part.rows().column(1).as_primitive::<UInt32Type>().values();
+            let flags = chosen.streams.as_flags();
+            let wanted = |row: usize| {
+                steps.range().contains(UnixNanos(ts[row])) && flags.get(streams[row] as usize).copied().unwrap_or(false)
+            };
+            let keep = BooleanArray::new(BooleanBuffer::collect_bool(ts.len(), wanted), None);
+            let rows = filter_record_batch(part.rows(), &keep).map_err(internal)?;
+            let rows = masked(rows, chosen.masks.as_deref()).map_err(internal)?;
+            head.add_rows(0, &rows, 0..rows.num_rows());
+            tokio::task::yield_now().await;
+        }
     }
     for (_, level, text, counts) in head.finish() {
         steps.add(&mut found, (text, level), BUCKET_SECONDS_MIN, &counts);

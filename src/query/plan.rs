@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::access::Scope;
 use crate::catalog::{Catalog, Snapshot};
 use crate::files::FileIndexes;
 use crate::logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeAggregation, RangeOp, Stage, VectorOp};
@@ -25,10 +26,10 @@ use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
 use crate::query::panes::{Windows, absent_labels};
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::{ScanCounters, ScanExec, ScanRequest, TimeBound, load_indexes, units_of};
-use crate::query::tail::TailProgram;
+use crate::query::tail::{TailProgram, TailView};
+use crate::query::visible::VisibleStreams;
 use crate::query::{Direction, QueryError};
 use crate::streams::TenantStreams;
-use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::rows::RowProjection;
 use crate::types::time::TimeRange;
@@ -36,7 +37,9 @@ use crate::types::time::TimeRange;
 /// What plans are made with, for one query.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    pub tenant: TenantId,
+    pub scope: Scope,
+    /// The streams that the scope shows.
+    pub visible: VisibleStreams,
     pub catalog: Arc<Catalog>,
     pub indexes: FileIndexes,
     pub partitions: usize,
@@ -143,14 +146,17 @@ impl Planner {
         self.scan(log, range, projection, None, None).await
     }
 
-    /// The tenant's streams.
+    /// The streams that the scope shows, by the refs that scans give.
     pub fn streams(&self) -> Arc<TenantStreams> {
-        self.catalog.streams().tenant(&self.tenant)
+        self.visible.streams().clone()
     }
 
     /// A log query over rows as they arrive.
     pub fn tail(&self, log: &LogExpr, categorize: bool) -> Result<TailProgram, QueryError> {
-        Ok(TailProgram::new(self.program(log, Output::Log)?, Selector::compile(&log.matchers)?, categorize))
+        let program = self.program(log, Output::Log)?;
+        let selector = Selector::compile(&log.matchers)?;
+        let view = TailView::new(self.scope.clone(), self.visible.clone(), self.catalog.streams().clone());
+        Ok(TailProgram::new(program, selector, view, categorize))
     }
 
     /// The series of one range aggregation over the steps of the query.
@@ -176,11 +182,12 @@ impl Planner {
         direction: Option<Direction>,
         bound: Option<Arc<TimeBound>>,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let snapshot = self.catalog.snapshot(&self.tenant, range);
-        self.scan_of(snapshot, log, range, projection, direction, bound).await
+        let tenants = self.scope.tenants();
+        let snapshots = tenants.map(|tenant| self.catalog.snapshot(tenant, range)).collect();
+        self.scan_of(snapshots, log, range, projection, direction, bound).await
     }
 
-    /// Rows that a selector chooses, of a snapshot taken for this range or a wider one.
+    /// Rows that a selector chooses, of a snapshot of the scope's one tenant taken for this range or a wider one.
     pub async fn rows_of(
         &self,
         snapshot: Snapshot,
@@ -188,12 +195,13 @@ impl Planner {
         range: TimeRange,
         projection: RowProjection,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        self.scan_of(snapshot, log, range, projection, None, None).await
+        self.scan_of(vec![snapshot], log, range, projection, None, None).await
     }
 
+    /// `snapshots` are one a tenant of the scope, in its order.
     async fn scan_of(
         &self,
-        snapshot: Snapshot,
+        snapshots: Vec<Snapshot>,
         log: &LogExpr,
         range: TimeRange,
         projection: RowProjection,
@@ -201,10 +209,13 @@ impl Planner {
         bound: Option<Arc<TimeBound>>,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let selector = Selector::compile(&log.matchers)?;
-        let indexes = load_indexes(&snapshot, &self.indexes).await?;
-        let streams = Arc::new(selector.choose(&self.catalog.streams().tenant(&self.tenant)));
-        let request = ScanRequest { range, streams, projection, direction, bound };
-        let units = units_of(&snapshot, &indexes, &request, &self.counters);
+        let mut indexed = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            let indexes = load_indexes(&snapshot, &self.indexes).await?;
+            indexed.push((snapshot, indexes));
+        }
+        let request = ScanRequest { range, parts: self.visible.choose(&selector), projection, direction, bound };
+        let units = units_of(&indexed, &request, &self.counters);
         Ok(Arc::new(ScanExec::new(request, units, self.partitions, self.indexes.clone(), self.counters.clone())))
     }
 }

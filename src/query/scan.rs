@@ -31,7 +31,8 @@ use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::head::HeadPart;
 use crate::query::Direction;
-use crate::query::matchers::StreamSet;
+use crate::query::redact::shown;
+use crate::query::visible::ChosenPart;
 use crate::types::rows::{LINE, RowProjection};
 use crate::types::time::{TimeRange, UnixNanos};
 
@@ -42,7 +43,14 @@ const HEAD_UNIT_ROWS: usize = 65_536;
 
 /// A part of the scan that one partition reads.
 #[derive(Debug, Clone)]
-pub enum ScanUnit {
+pub struct ScanUnit {
+    /// Whose rows they are: a place in [`ScanRequest::parts`].
+    part: usize,
+    place: UnitPlace,
+}
+
+#[derive(Debug, Clone)]
+enum UnitPlace {
     Head(Arc<HeadPart>),
     RowGroup { file: Arc<DataFile>, index: Arc<FileIndex>, selected: Selected },
 }
@@ -51,7 +59,8 @@ pub enum ScanUnit {
 #[derive(Debug, Clone)]
 pub struct ScanRequest {
     pub range: TimeRange,
-    pub streams: Arc<StreamSet>,
+    /// The streams to read, by tenant.
+    pub parts: Arc<[ChosenPart]>,
     pub projection: RowProjection,
     /// Order of the units by time; `None` when it does not matter.
     pub direction: Option<Direction>,
@@ -122,9 +131,9 @@ impl TimeBound {
 
 impl ScanUnit {
     fn bounds(&self) -> (UnixNanos, UnixNanos) {
-        match self {
-            ScanUnit::Head(part) => part.bounds(),
-            ScanUnit::RowGroup { selected, .. } => (selected.ts_min, selected.ts_max),
+        match &self.place {
+            UnitPlace::Head(part) => part.bounds(),
+            UnitPlace::RowGroup { selected, .. } => (selected.ts_min, selected.ts_max),
         }
     }
 }
@@ -138,31 +147,34 @@ pub async fn load_indexes(snapshot: &Snapshot, indexes: &FileIndexes) -> Result<
         .await
 }
 
-/// The units that can hold rows of the request. `indexes` are those of the snapshot's files, in their order.
+/// The units that can hold rows of the request. `snapshots` are one a part of the request, in their order, each with
+/// the indexes of its files, in their order.
 pub fn units_of(
-    snapshot: &Snapshot,
-    indexes: &[Arc<FileIndex>],
+    snapshots: &[(Snapshot, Vec<Arc<FileIndex>>)],
     request: &ScanRequest,
     counters: &ScanCounters,
 ) -> Vec<ScanUnit> {
     let mut units = Vec::new();
-    for part in &snapshot.parts {
-        if part.streams().iter().any(|stream| request.streams.contains(*stream)) {
-            units.push(ScanUnit::Head(part.clone()));
+    for (part, ((snapshot, indexes), chosen)) in snapshots.iter().zip(request.parts.iter()).enumerate() {
+        for head in &snapshot.parts {
+            if head.streams().iter().any(|stream| chosen.streams.contains(*stream)) {
+                units.push(ScanUnit { part, place: UnitPlace::Head(head.clone()) });
+            }
         }
-    }
-    for (file, index) in snapshot.files.iter().zip(indexes) {
-        let groups = index.parquet.metadata().num_row_groups();
-        let selected = select(index, |stream| request.streams.contains(stream), request.range);
-        counters.row_groups_skipped.fetch_add((groups - selected.len()) as u64, Ordering::Relaxed);
-        if !selected.is_empty() {
-            counters.files.fetch_add(1, Ordering::Relaxed);
+        for (file, index) in snapshot.files.iter().zip(indexes) {
+            let selected = select(index, |stream| chosen.streams.contains(stream), request.range);
+            let groups = index.parquet.metadata().num_row_groups();
+            if !chosen.hides {
+                counters.row_groups_skipped.fetch_add((groups - selected.len()) as u64, Ordering::Relaxed);
+            }
+            if !selected.is_empty() {
+                counters.files.fetch_add(1, Ordering::Relaxed);
+            }
+            units.extend(selected.into_iter().map(|selected| {
+                let place = UnitPlace::RowGroup { file: file.clone(), index: index.clone(), selected };
+                ScanUnit { part, place }
+            }));
         }
-        units.extend(selected.into_iter().map(|selected| ScanUnit::RowGroup {
-            file: file.clone(),
-            index: index.clone(),
-            selected,
-        }));
     }
     match request.direction {
         Some(Direction::Backward) => units.sort_by_key(|unit| std::cmp::Reverse(unit.bounds().1)),
@@ -199,12 +211,12 @@ impl ScanExec {
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = self.units.iter().flatten();
-        let head = units.clone().filter(|unit| matches!(unit, ScanUnit::Head(_))).count();
+        let head = units.clone().filter(|unit| matches!(unit.place, UnitPlace::Head(_))).count();
         let groups = units.clone().count() - head;
         let rows: usize = units
-            .map(|unit| match unit {
-                ScanUnit::Head(part) => part.rows().num_rows(),
-                ScanUnit::RowGroup { selected, .. } => selected.rows(),
+            .map(|unit| match &unit.place {
+                UnitPlace::Head(part) => part.rows().num_rows(),
+                UnitPlace::RowGroup { selected, .. } => selected.rows(),
             })
             .sum();
         write!(
@@ -212,7 +224,7 @@ impl DisplayAs for ScanExec {
             "ScanExec: range=[{}, {}), streams={}, head_parts={head}, row_groups={groups}, row_groups_skipped={}, rows<={rows}",
             self.request.range.start.0,
             self.request.range.end.0,
-            self.request.streams.as_flags().iter().filter(|chosen| **chosen).count(),
+            self.request.parts.iter().map(|part| part.streams.len()).sum::<usize>(),
             self.counters.row_groups_skipped.load(Ordering::Relaxed),
         )?;
         let columns: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -278,26 +290,28 @@ impl UnitReader {
         stream::once(async move {
             let (min, max) = unit.bounds();
             if self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max)) {
-                if matches!(unit, ScanUnit::RowGroup { .. }) {
+                if matches!(unit.place, UnitPlace::RowGroup { .. }) {
                     self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
                 }
                 return Ok(stream::empty().boxed());
             }
-            match unit {
-                ScanUnit::Head(part) => Ok(self.read_head(&part)),
-                ScanUnit::RowGroup { file, index, selected } => self.read_row_group(&file, &index, &selected),
+            match unit.place {
+                UnitPlace::Head(head) => Ok(self.read_head(&head, unit.part)),
+                UnitPlace::RowGroup { file, index, selected } => {
+                    self.read_row_group(&file, &index, &selected, unit.part)
+                }
             }
         })
         .try_flatten()
         .boxed()
     }
 
-    fn read_head(self, part: &HeadPart) -> BoxStream<'static, DfResult<RecordBatch>> {
-        let rows = project_head(part.rows(), self.request.projection);
+    fn read_head(self, head: &HeadPart, part: usize) -> BoxStream<'static, DfResult<RecordBatch>> {
+        let rows = project_head(head.rows(), self.request.projection);
         let starts: Vec<usize> = (0..rows.num_rows()).step_by(HEAD_UNIT_ROWS).collect();
         let slices = starts.into_iter().map(move |start| {
             let length = HEAD_UNIT_ROWS.min(rows.num_rows() - start);
-            self.keep_useful(&rows.slice(start, length), true)
+            self.keep_useful(&rows.slice(start, length), part, true)
         });
         stream::iter(slices).boxed()
     }
@@ -307,20 +321,22 @@ impl UnitReader {
         file: &DataFile,
         index: &FileIndex,
         selected: &Selected,
+        part: usize,
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
         self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
         let reader = self.indexes.reader(file);
         let batches =
             read(file.path.clone(), reader, index, selected, self.request.projection, BATCH_ROWS).map_err(external)?;
-        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, false)).boxed())
+        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, part, false)).boxed())
     }
 
-    /// Rows inside the range as it stands now and, for the head, of wanted streams.
-    fn keep_useful(&self, batch: &RecordBatch, check_streams: bool) -> DfResult<RecordBatch> {
+    /// Rows inside the range as it stands now and, for the head, of wanted streams; as the scope shows them.
+    fn keep_useful(&self, batch: &RecordBatch, part: usize, check_streams: bool) -> DfResult<RecordBatch> {
         let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
         let ts = batch.column(0).as_primitive::<Int64Type>().values();
         let streams = batch.column(1).as_primitive::<UInt32Type>().values();
-        let flags = self.request.streams.as_flags();
+        let chosen = &self.request.parts[part];
+        let flags = chosen.streams.as_flags();
         let (start, end) = (range.start.0, range.end.0);
         let in_time = BooleanBuffer::collect_bool(ts.len(), |row| (start <= ts[row]) & (ts[row] < end));
         let keep = if check_streams {
@@ -340,7 +356,10 @@ impl UnitReader {
             let bytes: u64 = lines.as_string_view().lengths().map(u64::from).sum();
             self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(kept)
+        if chosen.masks.is_none() && chosen.offset == 0 {
+            return Ok(kept);
+        }
+        Ok(shown(kept, chosen)?)
     }
 }
 

@@ -6,15 +6,20 @@
 //!
 //! Invariant: a row is judged as a range query would judge it.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 
+use crate::access::Scope;
 use crate::logql;
 use crate::logql::ast::Expr;
 use crate::query::matchers::Selector;
 use crate::query::operators::rows::{RowProgram, RowRunner};
+use crate::query::redact::masked;
 use crate::query::row::{Category, Row};
+use crate::query::visible::VisibleStreams;
 use crate::query::{Entry, QueryError};
-use crate::streams::StreamRef;
+use crate::streams::{StreamRef, Streams};
 use crate::types::labels::Labels;
 use crate::types::rows::Rows;
 use crate::types::time::UnixNanos;
@@ -31,36 +36,72 @@ pub struct TailProgram {
     program: RowProgram,
     runner: RowRunner,
     selector: Selector,
+    view: TailView,
     /// By stream ref: whether the selector wants it, once it was asked.
     wanted: Vec<Option<bool>>,
     categorize: bool,
 }
 
-impl TailProgram {
-    pub(super) fn new(program: RowProgram, selector: Selector, categorize: bool) -> Self {
-        let runner = RowRunner::new(program.clone());
-        TailProgram { program, runner, selector, wanted: Vec::new(), categorize }
+/// The streams of one tenant as the asker sees them, kept up with streams that come while the tail is open.
+pub(super) struct TailView {
+    scope: Scope,
+    visible: VisibleStreams,
+    streams: Arc<Streams>,
+}
+
+impl TailView {
+    pub(super) fn new(scope: Scope, visible: VisibleStreams, streams: Arc<Streams>) -> Self {
+        TailView { scope, visible, streams }
     }
 
-    /// Whether the selector wants this stream.
+    /// Whether `stream` came after the view was made; then the view is made anew.
+    fn catch_up(&mut self, stream: StreamRef) -> bool {
+        let is_known = self.visible.parts()[0].is_live() || (stream.0 as usize) < self.visible.streams().len();
+        if !is_known {
+            self.visible = VisibleStreams::new(&self.scope, &self.streams);
+        }
+        !is_known
+    }
+}
+
+impl TailProgram {
+    /// A tail is of one tenant, whose refs are those of the view.
+    pub(super) fn new(program: RowProgram, selector: Selector, view: TailView, categorize: bool) -> Self {
+        let runner = RowRunner::new(program.clone());
+        TailProgram { program, runner, selector, view, wanted: Vec::new(), categorize }
+    }
+
+    /// Whether the selector wants this stream, and the scope shows it.
     pub fn wants(&mut self, stream: StreamRef) -> bool {
         let at = stream.0 as usize;
         if self.wanted.len() <= at {
             self.wanted.resize(at + 1, None);
         }
-        let (selector, streams) = (&self.selector, &self.program.streams);
-        *self.wanted[at].get_or_insert_with(|| selector.matches(&streams.get(stream).labels))
+        if let Some(known) = self.wanted[at] {
+            return known;
+        }
+        if self.view.catch_up(stream) {
+            self.program.streams = self.view.visible.streams().clone();
+            self.runner = RowRunner::new(self.program.clone());
+        }
+        let is_shown = self.view.visible.parts()[0].shows(stream);
+        let wants = is_shown && self.selector.matches(&self.view.visible.streams().get(stream).labels);
+        self.wanted[at] = Some(wants);
+        wants
     }
 
-    /// Labels of a stream, for those who are told that rows of it were lost.
+    /// Labels of a wanted stream, for those who are told that rows of it were lost.
     pub fn labels(&self, stream: StreamRef) -> Labels {
         self.program.streams.get(stream).labels.clone()
     }
 
     /// The entries of a batch of `ROW_SCHEMA`, in its order. CPU-bound.
     pub fn run(&mut self, batch: &RecordBatch) -> Result<Vec<TailEntry>, QueryError> {
-        let rows = Rows::of(batch);
-        let wanted: Vec<usize> = (0..rows.len()).filter(|row| self.wants(StreamRef(rows.stream[*row]))).collect();
+        let stored = Rows::of(batch);
+        let wanted: Vec<usize> = (0..stored.len()).filter(|row| self.wants(StreamRef(stored.stream[*row]))).collect();
+        let masks = self.view.visible.parts()[0].masks().map(|masks| &**masks);
+        let shown = masked(batch.clone(), masks).map_err(|error| QueryError::Internal(error.to_string()))?;
+        let rows = Rows::of(&shown);
         let categorize = self.categorize;
         let mut entries = Vec::with_capacity(wanted.len());
         self.runner.run(&rows, wanted.into_iter(), |row, kept| {

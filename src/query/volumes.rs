@@ -18,16 +18,17 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 
+use crate::access::Scope;
 use crate::catalog::Catalog;
 use crate::files::read::read;
 use crate::files::select::select;
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::logql::ast::{MatchOp, Matcher};
 use crate::query::QueryError;
-use crate::query::matchers::{Selector, StreamSet};
+use crate::query::matchers::Selector;
 use crate::query::scan::load_indexes;
+use crate::query::visible::{ChosenPart, VisibleStreams};
 use crate::streams::StreamRef;
-use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::rows::{RowProjection, Rows};
 use crate::types::time::{NANOS_PER_MILLI, TimeRange, UnixNanos};
@@ -39,7 +40,7 @@ const BATCH_ROWS: usize = 8_192;
 /// What to add up.
 #[derive(Debug, Clone)]
 pub struct VolumeRequest {
-    pub tenant: TenantId,
+    pub scope: Scope,
     /// Empty means all streams.
     pub matchers: Vec<Matcher>,
     /// Both inside.
@@ -87,29 +88,32 @@ pub async fn volumes(
     }));
     let selector = Selector::compile(&matchers)?;
     let range = TimeRange::new(request.start, request.end.saturating_add(1));
-    let snapshot = catalog.snapshot(&request.tenant, range);
-    let files = load_indexes(&snapshot, indexes).await?;
-    let streams = catalog.streams().tenant(&request.tenant);
-    let chosen = selector.choose(&streams);
-    let mut sums = Sums { steps, chosen: &chosen, bytes: vec![HashMap::new(); steps.count] };
-    for part in &snapshot.parts {
-        sums.add_rows(part.rows());
-    }
-    let mut edges: Vec<(Arc<DataFile>, Arc<FileIndex>)> = Vec::new();
-    let mut edge_rows = 0;
-    for (file, index) in snapshot.files.iter().zip(files) {
-        edge_rows += sums.add_whole_runs(&index);
-        edges.push((file.clone(), index));
-    }
-    for (file, index) in edges {
-        if edge_rows <= EDGE_ROWS_READ_MAX {
-            sums.read_edges(&file, &index, indexes, range).await?;
-        } else {
-            sums.share_edges(&index);
+    let visible = VisibleStreams::new(&request.scope, catalog.streams());
+    let streams = visible.streams();
+    let mut bytes = vec![HashMap::new(); steps.count];
+    for chosen in visible.choose(&selector).iter() {
+        let snapshot = catalog.snapshot(&chosen.tenant, range);
+        let files = load_indexes(&snapshot, indexes).await?;
+        let mut sums = Sums { steps, chosen, bytes: &mut bytes };
+        for part in &snapshot.parts {
+            sums.add_rows(part.rows());
+        }
+        let mut edges: Vec<(Arc<DataFile>, Arc<FileIndex>)> = Vec::new();
+        let mut edge_rows = 0;
+        for (file, index) in snapshot.files.iter().zip(files) {
+            edge_rows += sums.add_whole_runs(&index);
+            edges.push((file.clone(), index));
+        }
+        for (file, index) in edges {
+            if edge_rows <= EDGE_ROWS_READ_MAX {
+                sums.read_edges(&file, &index, indexes, range).await?;
+            } else {
+                sums.share_edges(&index);
+            }
         }
     }
     let naming = Naming::new(request);
-    let by_step = sums.bytes.into_iter().map(|of_step| {
+    let by_step = bytes.into_iter().map(|of_step| {
         let mut named: BTreeMap<String, (Labels, u64)> = BTreeMap::new();
         for (stream, bytes) in of_step {
             naming.add(&streams.get(stream).labels, bytes, &mut named);
@@ -182,17 +186,17 @@ impl VolumeSteps {
     }
 }
 
-/// Bytes by step and stream.
+/// Bytes of one tenant by step and stream of the view.
 struct Sums<'a> {
     steps: VolumeSteps,
-    chosen: &'a StreamSet,
-    bytes: Vec<HashMap<StreamRef, u64>>,
+    chosen: &'a ChosenPart,
+    bytes: &'a mut [HashMap<StreamRef, u64>],
 }
 
 impl Sums<'_> {
     fn add(&mut self, step: usize, stream: StreamRef, bytes: u64) {
         if let Some(of_step) = self.bytes.get_mut(step) {
-            *of_step.entry(stream).or_default() += bytes;
+            *of_step.entry(StreamRef(stream.0 + self.chosen.offset)).or_default() += bytes;
         }
     }
 
@@ -201,7 +205,7 @@ impl Sums<'_> {
         let views = rows.line.map(|lines| lines.views());
         for row in 0..rows.len() {
             let stream = StreamRef(rows.stream[row]);
-            if !self.chosen.contains(stream) {
+            if !self.chosen.streams.contains(stream) {
                 continue;
             }
             if let Some(step) = self.steps.step_of(UnixNanos(rows.ts[row])) {
@@ -215,7 +219,8 @@ impl Sums<'_> {
     fn add_whole_runs(&mut self, index: &FileIndex) -> usize {
         let mut edge_rows = 0;
         for run in &index.runs {
-            if !self.chosen.contains(run.stream) || run.ts_max < self.steps.start || run.ts_min > self.steps.end {
+            if !self.chosen.streams.contains(run.stream) || run.ts_max < self.steps.start || run.ts_min > self.steps.end
+            {
                 continue;
             }
             match self.step_of_run(run.ts_min, run.ts_max) {
@@ -243,7 +248,9 @@ impl Sums<'_> {
         let across: std::collections::HashSet<StreamRef> = index
             .runs
             .iter()
-            .filter(|run| self.chosen.contains(run.stream) && self.step_of_run(run.ts_min, run.ts_max).is_none())
+            .filter(|run| {
+                self.chosen.streams.contains(run.stream) && self.step_of_run(run.ts_min, run.ts_max).is_none()
+            })
             .map(|run| run.stream)
             .collect();
         if across.is_empty() {
@@ -264,7 +271,7 @@ impl Sums<'_> {
     /// Deals the bytes of runs across an edge by the share of their time in each step.
     fn share_edges(&mut self, index: &FileIndex) {
         for run in &index.runs {
-            if !self.chosen.contains(run.stream) || self.step_of_run(run.ts_min, run.ts_max).is_some() {
+            if !self.chosen.streams.contains(run.stream) || self.step_of_run(run.ts_min, run.ts_max).is_some() {
                 continue;
             }
             let first = self.steps.step_of(run.ts_min.max(self.steps.start));
@@ -363,7 +370,7 @@ mod tests {
         let check = |by, targets: &[&str], matchers: &[&str], expected: &[&str]| {
             let matcher = |name: &&str| Matcher { name: (*name).to_owned(), op: MatchOp::Equal, value: "a".to_owned() };
             let request = VolumeRequest {
-                tenant: TenantId::single(),
+                scope: Scope::of_server(crate::types::ids::TenantId::single()),
                 matchers: matchers.iter().map(matcher).collect(),
                 start: UnixNanos(0),
                 end: UnixNanos(1),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Scope;
 use crate::flow::Samples;
 use crate::logql::ast::{Expr, LabelFilter, LogExpr, MatchOp, Matcher, MetricExpr, Stage};
 use crate::logql::print;
@@ -66,7 +67,7 @@ impl Asker {
 
     fn request(&self, tenant: &TenantId, text: String, kind: QueryKind, limit: usize) -> QueryRequest {
         QueryRequest {
-            tenant: tenant.clone(),
+            scope: Scope::of_server(tenant.clone()),
             text,
             kind,
             limit,

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::api::{AppState, PushRefused, PushSink, Readiness, RefusedKind, router};
 use crate::config::{Config, Fsync};
 use crate::ingest::flush::{FlushReport, Flusher};
@@ -59,6 +60,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let stopping = CancellationToken::new();
     let state = AppState {
         engine: store.engine.clone(),
+        access: Access::new(&config.access, clock.clone()).map_err(|problems| problems.join("; "))?,
         ingest: Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() }),
         config: Arc::new(config.clone()),
         limits: limits.clone(),
@@ -76,6 +78,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let kafka = start_kafka(&config, &store, limits, metrics, clock)?;
     ready.set(true);
     let stopped = stopping.clone().cancelled_owned();
+    let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
     let serving = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
     tokio::select! {
         signal = wait_for_signal() => signal?,

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real programs are driven by the wall clock")]
 
+mod access;
 mod broker;
 mod clients;
 mod dataset;

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
 //! | L1 | tasks, telemetry, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
-//! | L2 | wal, head, files, pipeline | islands that never import each other |
+//! | L2 | access, wal, head, files, pipeline | islands that never import each other |
 //! | L3 | catalog, ingest, query, flow | engines; `catalog` says where rows are |
 //! | L4 | receive, rules | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("template", 1),
     ("logql", 1),
     ("patterns", 1),
+    ("access", 2),
     ("wal", 2),
     ("head", 2),
     ("files", 2),

@@ -3,16 +3,16 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 
+use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::error::ApiError;
 use crate::api::loki::json_answer;
 use crate::api::loki::range_limits::{allowed_range, check_entries, metadata_range};
 use crate::api::params::{Params, RangeParams, positive_u32};
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::logql;
 use crate::logql::ast::Expr;
 use crate::query::{Direction, QueryAnswer, QueryKind, QueryRequest, StreamEntries, fields};
-use crate::types::ids::TenantId;
 use crate::types::labels::push_json_string;
 
 const LINES_DEFAULT: usize = 100;
@@ -23,11 +23,11 @@ const ALWAYS_SHOWN: [&str; 4] = ["cluster", "namespace", "instance", "pod"];
 /// `GET|POST /loki/api/v1/detected_fields`: a bare object.
 pub async fn detected_fields(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = fields_limit(&params)?;
-    let streams = newest_lines(&shared, tenant, &params).await?;
+    let streams = newest_lines(&shared, scope, &params).await?;
     let found = fields::detect(&streams, limit)?;
     let mut out = String::from("{");
     for (at, field) in found.iter().enumerate() {
@@ -56,12 +56,12 @@ pub async fn detected_fields(
 /// `GET|POST /loki/api/v1/detected_field/{name}/values`: a bare object.
 pub async fn detected_values(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = fields_limit(&params)?;
-    let streams = newest_lines(&shared, tenant, &params).await?;
+    let streams = newest_lines(&shared, scope, &params).await?;
     let values = fields::values(&streams, &name, limit)?;
     if values.is_empty() {
         return Ok(json_answer("{}"));
@@ -75,7 +75,7 @@ pub async fn detected_values(
 /// `GET|POST /loki/api/v1/detected_labels`: a bare object.
 pub async fn detected_labels(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let matchers = match params.get("query") {
@@ -83,9 +83,9 @@ pub async fn detected_labels(
         text => logql::parse_matchers(text, true).map_err(|error| ApiError::bad_input(error.to_string()))?,
     };
     let mut out = String::from("{\"detectedLabels\":[");
-    if let Some(range) = metadata_range(&shared, &tenant, &params)? {
+    if let Some(range) = metadata_range(&shared, &scope, &params)? {
         let mut first = true;
-        for (name, values) in shared.state.engine.labels_with_values(&tenant, range, &matchers).await? {
+        for (name, values) in shared.state.engine.labels_with_values(&scope, range, &matchers).await? {
             if !ALWAYS_SHOWN.contains(&name.as_str()) && are_ids(values.iter().map(String::as_str)) {
                 continue;
             }
@@ -107,7 +107,7 @@ fn are_ids<'a>(values: impl Iterator<Item = &'a str> + Clone) -> bool {
 }
 
 /// The newest `line_limit` lines of the query, labels told apart.
-async fn newest_lines(shared: &Shared, tenant: TenantId, params: &Params) -> Result<Vec<StreamEntries>, ApiError> {
+async fn newest_lines(shared: &Shared, scope: Scope, params: &Params) -> Result<Vec<StreamEntries>, ApiError> {
     let now = shared.state.clock.now();
     let range = RangeParams::parse(params, now)?;
     let lines = positive_u32(params, "line_limit", LINES_DEFAULT)?;
@@ -117,11 +117,11 @@ async fn newest_lines(shared: &Shared, tenant: TenantId, params: &Params) -> Res
         Ok(Expr::Metric(_)) => return Err(ApiError::bad_input("only log selector is supported")),
         Err(error) => return Err(ApiError::bad_input(error.to_string())),
     }
-    let limits = shared.state.limits.of(&tenant);
+    let limits = shared.limits_of(&scope);
     check_entries(&limits, lines)?;
     let Some((start, end)) = allowed_range(&limits, range.start, range.end, now)? else { return Ok(Vec::new()) };
     let request = QueryRequest {
-        tenant,
+        scope,
         text,
         kind: QueryKind::Range { start, end, step_ns: range.step_ns, interval_ns: 0 },
         limit: lines,

@@ -8,7 +8,7 @@ use crate::api::error::ApiError;
 use crate::api::loki::json_answer;
 use crate::api::loki::range_limits::metadata_range;
 use crate::api::params::Params;
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::logql;
 use crate::logql::ast::Matcher;
 use crate::types::labels::push_json_string;
@@ -17,25 +17,29 @@ use crate::types::labels::push_json_string;
 const SHARD_LABEL: &str = "__stream_shard__";
 
 /// `GET|POST /loki/api/v1/labels`.
-pub async fn names(State(shared): State<Shared>, Tenant(tenant): Tenant, params: Params) -> Result<Response, ApiError> {
-    let Some(range) = metadata_range(&shared, &tenant, &params)? else { return Ok(answer(&[])) };
+pub async fn names(
+    State(shared): State<Shared>,
+    Reading(scope): Reading,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let Some(range) = metadata_range(&shared, &scope, &params)? else { return Ok(answer(&[])) };
     let matchers = matchers(&params)?;
-    Ok(answer(&shared.state.engine.label_names(&tenant, range, &matchers).await?))
+    Ok(answer(&shared.state.engine.label_names(&scope, range, &matchers).await?))
 }
 
 /// `GET|POST /loki/api/v1/label/{name}/values`.
 pub async fn values(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let Some(range) = metadata_range(&shared, &tenant, &params)? else { return Ok(answer(&[])) };
+    let Some(range) = metadata_range(&shared, &scope, &params)? else { return Ok(answer(&[])) };
     let matchers = matchers(&params)?;
     if name == SHARD_LABEL {
         return Ok(answer(&[]));
     }
-    Ok(answer(&shared.state.engine.label_values(&tenant, &name, range, &matchers).await?))
+    Ok(answer(&shared.state.engine.label_values(&scope, &name, range, &matchers).await?))
 }
 
 fn matchers(params: &Params) -> Result<Vec<Matcher>, ApiError> {

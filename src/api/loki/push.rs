@@ -16,7 +16,7 @@ use futures::StreamExt;
 
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::gate::BodyBytes;
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Writing;
 use crate::api::{PushRefused, RefusedKind, Shared};
 use crate::receive::decode::{BodyLimits, PushOutcome, PushRequest, decode_push};
 use crate::types::ids::TenantId;
@@ -28,7 +28,7 @@ const LEGACY_PATH: &str = "/api/prom/push";
 /// `POST /loki/api/v1/push` and `/api/prom/push`: 204, with everything durable.
 pub async fn push(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Writing(tenant): Writing,
     request: Request,
 ) -> Result<Response, ApiError> {
     take(&shared, &tenant, request).await.map_err(ApiError::with_newline)?;

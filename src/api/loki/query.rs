@@ -13,13 +13,12 @@ use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::loki::encode;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::ingest::limits::Limits;
 use crate::logql;
 use crate::logql::ast::Expr;
 use crate::query::matrix::Steps;
 use crate::query::{QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting};
-use crate::types::ids::TenantId;
 
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
 const CATEGORIZE: &str = "categorize-labels";
@@ -27,12 +26,12 @@ const CATEGORIZE: &str = "categorize-labels";
 /// `GET|POST /loki/api/v1/query_range`.
 pub async fn range(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let now = shared.state.clock.now();
-    let limits = shared.state.limits.of(&tenant);
+    let limits = shared.limits_of(&scope);
     let range = RangeParams::parse(&params, now)?;
     let asked = Asked::parse(&params)?;
     if asked == Asked::Logs {
@@ -43,7 +42,7 @@ pub async fn range(
         return Ok(encode::answer(asked.nothing(), &QueryStats::default(), categorize));
     };
     let request = QueryRequest {
-        tenant,
+        scope,
         text: params.get("query").to_owned(),
         kind: QueryKind::Range { start, end, step_ns: range.step_ns, interval_ns: range.interval_ns },
         limit: range.limit,
@@ -59,7 +58,7 @@ pub async fn range(
 /// `GET|POST /loki/api/v1/query`.
 pub async fn instant(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
@@ -70,9 +69,9 @@ pub async fn instant(
             "log queries are not supported as an instant query type, please change your query to a range query type",
         ));
     }
-    let limits = shared.state.limits.of(&tenant);
+    let limits = shared.limits_of(&scope);
     let request = QueryRequest {
-        tenant,
+        scope,
         text: params.get("query").to_owned(),
         kind: QueryKind::Instant { time: instant.time },
         limit: instant.limit,
@@ -126,9 +125,9 @@ async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Ask
         let plan = shared.state.engine.explain(request).await?;
         return Ok(plain_text(StatusCode::OK, plan));
     }
-    let (tenant, categorize, kind) = (request.tenant.clone(), request.categorize, request.kind);
+    let (tenant, categorize, kind) = (request.scope.tenants_text(), request.categorize, request.kind);
     let started = std::time::Instant::now();
-    let listed = shared.running.enter(&tenant, asked.as_str(), &request.text);
+    let listed = shared.running.enter(&request.scope, asked.as_str(), &request.text);
     let outcome = tokio::select! {
         outcome = shared.state.engine.query(request) => outcome.map_err(ApiError::from),
         () = listed.stopped() => Err(ApiError::new(ErrorKind::ClientGone, "the query was stopped by an operator")),
@@ -147,9 +146,9 @@ async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Ask
     Ok(encode::answer(answer, &stats, categorize))
 }
 
-fn count(shared: &Shared, tenant: &TenantId, stats: &QueryStats) {
+fn count(shared: &Shared, tenant: &str, stats: &QueryStats) {
     let metrics = &shared.state.metrics;
-    metrics.query_bytes.with_label_values(&[tenant.as_str()]).inc_by(stats.bytes_processed);
+    metrics.query_bytes.with_label_values(&[tenant]).inc_by(stats.bytes_processed);
     metrics.query_lines.inc_by(stats.lines_processed);
 }
 

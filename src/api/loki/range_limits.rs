@@ -1,11 +1,11 @@
 //! Limits on what a query asks, before it runs: length, lookback, entries. Texts are Loki's.
 
+use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::durations::format_prometheus_duration;
 use crate::api::error::ApiError;
 use crate::api::params::{Params, bounds};
 use crate::ingest::limits::Limits;
-use crate::types::ids::TenantId;
 use crate::types::time::{NANOS_PER_MILLI, TimeRange, UnixNanos};
 use crate::types::units::GoDuration;
 
@@ -39,10 +39,10 @@ pub fn allowed_range(
 }
 
 /// The range of a question about labels or streams, `end` inside.
-pub fn metadata_range(shared: &Shared, tenant: &TenantId, params: &Params) -> Result<Option<TimeRange>, ApiError> {
+pub fn metadata_range(shared: &Shared, scope: &Scope, params: &Params) -> Result<Option<TimeRange>, ApiError> {
     let now = shared.state.clock.now();
     let (start, end) = bounds(params, now)?;
-    let allowed = allowed_range(&shared.state.limits.of(tenant), start, end, now)?;
+    let allowed = allowed_range(&shared.limits_of(scope), start, end, now)?;
     Ok(allowed.map(|(start, end)| TimeRange::new(start, end.saturating_add(1))))
 }
 

@@ -10,7 +10,7 @@ use crate::api::error::ApiError;
 use crate::api::loki::json_answer;
 use crate::api::loki::range_limits::metadata_range;
 use crate::api::params::{Params, RangeParams};
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::logql;
 use crate::logql::ast::Matcher;
 use crate::types::time::TimeRange;
@@ -18,13 +18,13 @@ use crate::types::time::TimeRange;
 /// `GET|POST /loki/api/v1/series`: streams that match any of `match` and `match[]`.
 pub async fn series(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let range = metadata_range(&shared, &tenant, &params)?;
+    let range = metadata_range(&shared, &scope, &params)?;
     let any_of = selectors(&params)?;
     let streams = match range {
-        Some(range) => shared.state.engine.series(&tenant, range, &any_of).await?,
+        Some(range) => shared.state.engine.series(&scope, range, &any_of).await?,
         None => Vec::new(),
     };
     let mut out = String::from("{\"status\":\"success\",\"data\":[");
@@ -59,14 +59,14 @@ fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
 /// `GET|POST /loki/api/v1/index/stats`: a bare object.
 pub async fn index_stats(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let range = RangeParams::parse(&params, shared.state.clock.now())?;
     let matchers =
         logql::parse_matchers(params.get("query"), true).map_err(|error| ApiError::bad_input(error.to_string()))?;
     let range = TimeRange::new(range.start, range.end.saturating_add(1));
-    let stats = shared.state.engine.index_stats(&tenant, range, &matchers).await?;
+    let stats = shared.state.engine.index_stats(&scope, range, &matchers).await?;
     Ok(json_answer(format!(
         "{{\"streams\":{},\"chunks\":{},\"bytes\":{},\"entries\":{}}}",
         stats.streams, stats.chunks, stats.bytes, stats.entries

@@ -5,17 +5,17 @@
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::loki::encode::{push_labels, push_point, tail};
 use crate::api::loki::json_answer;
 use crate::api::params::{Params, RangeParams, bounds, end_before_start, go_parse_int};
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Reading;
 use crate::logql;
 use crate::logql::ast::Matcher;
 use crate::query::QueryStats;
 use crate::query::volumes::{Volume, VolumeBy, VolumeRequest};
-use crate::types::ids::TenantId;
 use crate::types::time::{TimeRange, UnixNanos};
 use crate::types::units::ByteSize;
 
@@ -24,7 +24,7 @@ const SERIES_DEFAULT: usize = 100;
 /// `GET|POST /loki/api/v1/index/volume`: bytes over the whole range, stamped at its end.
 pub async fn volume(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = series_limit(&params)?;
@@ -33,25 +33,25 @@ pub async fn volume(
     if end < start {
         return Err(end_before_start());
     }
-    answer(&shared, tenant, &params, limit, by, (start, end, 0)).await
+    answer(&shared, scope, &params, limit, by, (start, end, 0)).await
 }
 
 /// `GET|POST /loki/api/v1/index/volume_range`: the same by steps.
 pub async fn volume_range(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = series_limit(&params)?;
     let range = RangeParams::with_limit(&params, shared.state.clock.now(), limit)?;
     let by = aggregate_by(&params)?;
-    answer(&shared, tenant, &params, limit, by, (range.start, range.end, range.step_ns)).await
+    answer(&shared, scope, &params, limit, by, (range.start, range.end, range.step_ns)).await
 }
 
 /// `GET|POST /loki/api/v1/index/shards`: one shard, because one process answers a query as a whole.
 pub async fn shards(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Reading(scope): Reading,
     params: Params,
 ) -> Result<Response, ApiError> {
     let range = RangeParams::parse(&params, shared.state.clock.now())?;
@@ -61,7 +61,7 @@ pub async fn shards(
     }
     let matchers = matchers(&params)?;
     let range = TimeRange::new(range.start, range.end.saturating_add(1));
-    let stats = shared.state.engine.index_stats(&tenant, range, &matchers).await?;
+    let stats = shared.state.engine.index_stats(&scope, range, &matchers).await?;
     let (streams, chunks, bytes, entries) = (stats.streams, stats.chunks, stats.bytes, stats.entries);
     Ok(json_answer(format!(
         "{{\"shards\":[{{\"bounds\":{{\"min\":0,\"max\":{}}},\"stats\":{{\"streams\":{streams},\"chunks\":{chunks},\
@@ -72,13 +72,13 @@ pub async fn shards(
 
 async fn answer(
     shared: &Shared,
-    tenant: TenantId,
+    scope: Scope,
     params: &Params,
     limit: usize,
     by: VolumeBy,
     (start, end, step_ns): (UnixNanos, UnixNanos, i64),
 ) -> Result<Response, ApiError> {
-    let limits = shared.state.limits.of(&tenant);
+    let limits = shared.limits_of(&scope);
     if !limits.volume_enabled {
         return Err(ApiError::new(ErrorKind::NotFound, "not found"));
     }
@@ -92,7 +92,7 @@ async fn answer(
         by,
         limit,
         series_max: limits.volume_max_series,
-        tenant,
+        scope,
     };
     let timeout = shared.state.config.query_timeout(&limits).to_std();
     let _running = shared.query_gate.enter().await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Engine;
+use crate::access::Scope;
 use crate::catalog::Snapshot;
 use crate::query::QueryError;
 use crate::query::patterns::{self, Pattern, PatternsRequest};
@@ -31,8 +32,8 @@ impl Engine {
     ///
     /// # Errors
     /// `BadInput` for text that is no log query.
-    pub fn tail(&self, tenant: &TenantId, text: &str, categorize: bool) -> Result<TailProgram, QueryError> {
-        self.planner(tenant).tail(&tail::parse(text)?, categorize)
+    pub fn tail(&self, scope: &Scope, text: &str, categorize: bool) -> Result<TailProgram, QueryError> {
+        self.planner(scope).tail(&tail::parse(text)?, categorize)
     }
 
     /// Runs work on the query threads; it ends when the handle is dropped.
@@ -40,7 +41,7 @@ impl Engine {
         AbortOnDropHandle::new(self.parts.threads.spawn(work))
     }
 
-    /// What a tenant has in memory and in files.
+    /// What a tenant has in memory and in files: for those who see all of it.
     pub fn storage(&self, tenant: &TenantId) -> Snapshot {
         self.parts.catalog.snapshot(tenant, TimeRange::ALL)
     }

@@ -10,7 +10,6 @@ use crate::catalog::ChangeSeq;
 use crate::query::Direction;
 use crate::query::matrix::Matrix;
 use crate::query::results::logs::Categorized;
-use crate::types::ids::TenantId;
 use crate::types::time::TimeRange;
 
 /// What an entry takes beside what is in it, about: key, list and map.
@@ -19,7 +18,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// Which answer a split belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SplitKey {
-    pub(super) tenant: TenantId,
+    /// [`crate::access::Scope::key`]: who sees the same may use the same answer.
+    pub(super) scope: Arc<str>,
     /// The normalised text of what was computed.
     pub(super) text: Arc<str>,
     pub(super) shape: Shape,

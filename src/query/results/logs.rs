@@ -82,7 +82,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn key(&self, part: TimeRange) -> SplitKey {
         SplitKey {
-            tenant: self.through.tenant.clone(),
+            scope: self.through.scope.key().clone(),
             text: self.question.text.clone(),
             shape: Shape::entries(self.question.direction),
             interval_ns: self.interval_ns,
@@ -100,9 +100,7 @@ impl Walk<'_> {
             }
             Answer::Steps(_) => false,
         };
-        self.through
-            .cache
-            .get(&self.key(part), fits, |kept| self.through.catalog.changed_since(&self.through.tenant, part, kept.seq))
+        self.through.cache.get(&self.key(part), fits, |kept| self.through.changed_since(part, kept.seq))
     }
 
     fn inside<'k>(&self, kept: &'k Kept, at: usize) -> impl Iterator<Item = &'k Categorized> {

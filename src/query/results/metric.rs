@@ -76,7 +76,7 @@ impl Plan<'_> {
         let steps = self.windows.steps;
         let phase_ns = steps.start_ns.rem_euclid(steps.step_ns);
         SplitKey {
-            tenant: self.through.tenant.clone(),
+            scope: self.through.scope.key().clone(),
             text: self.text.clone(),
             shape: Shape::Steps { step_ns: steps.step_ns, phase_ns },
             interval_ns: self.interval_ns,
@@ -94,9 +94,7 @@ impl Plan<'_> {
             Answer::Entries { .. } => false,
         };
         let range = Windows { steps: wanted, ..*self.windows }.scanned_range();
-        self.through.cache.get(&self.key(split), fits, |kept| {
-            self.through.catalog.changed_since(&self.through.tenant, range, kept.seq)
-        })
+        self.through.cache.get(&self.key(split), fits, |kept| self.through.changed_since(range, kept.seq))
     }
 
     /// Keeps the splits that are over. `series` are those of all of `splits` together.

@@ -21,18 +21,25 @@ use std::sync::Arc;
 pub use cache::{ResultsCache, ResultsCacheStats};
 pub use logs::Categorized;
 
-use crate::catalog::Catalog;
-use crate::types::ids::TenantId;
-use crate::types::time::UnixNanos;
+use crate::access::Scope;
+use crate::catalog::{Catalog, ChangeSeq};
+use crate::types::time::{TimeRange, UnixNanos};
 
 /// How one query uses the cache.
 #[derive(Debug, Clone)]
 pub struct Through {
     pub cache: ResultsCache,
     pub catalog: Arc<Catalog>,
-    pub tenant: TenantId,
+    pub scope: Scope,
     /// Width of a split; positive.
     pub interval_ns: i64,
     /// Splits that reach beyond this are not kept: rows still come there.
     pub keep_before: UnixNanos,
+}
+
+impl Through {
+    /// Whether rows of the scope came or went in `range` after `seq`.
+    fn changed_since(&self, range: TimeRange, seq: ChangeSeq) -> bool {
+        self.scope.tenants().any(|tenant| self.catalog.changed_since(tenant, range, seq))
+    }
 }

@@ -25,7 +25,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::query::QueryError;
 use crate::query::plan::Planner;
 
-/// A session in which only the planner's tenant exists.
+/// A session in which only what the planner's scope shows exists.
 pub fn context(planner: Planner, environment: Arc<RuntimeEnv>) -> Result<SessionContext, QueryError> {
     let config = SessionConfig::new()
         .with_target_partitions(planner.partitions)

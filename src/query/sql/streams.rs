@@ -57,7 +57,7 @@ impl TableProvider for StreamsView {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let planner = &self.planner;
-        let summaries = index::summaries(&planner.catalog, &planner.indexes, &planner.tenant)
+        let summaries = index::summaries(&planner.catalog, &planner.indexes, &planner.visible)
             .await
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let table = MemTable::try_new(STREAMS_VIEW_SCHEMA.clone(), vec![vec![to_batch(&summaries)?]])?;

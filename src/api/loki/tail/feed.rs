@@ -38,7 +38,7 @@ impl Feed {
         request: TailRequest,
         frames: mpsc::Sender<Frame>,
     ) -> Result<Self, QueryError> {
-        let program = shared.state.engine.tail(&request.tenant, &request.text, request.categorize)?;
+        let program = shared.state.engine.tail(&request.scope, &request.text, request.categorize)?;
         let inbox = Inbox::new(request.tenant.clone());
         let listening = shared.state.arrivals.listen(inbox.clone());
         let work = Work {

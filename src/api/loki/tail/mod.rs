@@ -26,12 +26,13 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::error::ApiError;
 use crate::api::loki::query::categorizes;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{Params, bounds, go_parse_int, positive_u32};
-use crate::api::tenant::Tenant;
+use crate::api::tenant::ReadingOne;
 use crate::query::{Direction, QueryKind, QueryRequest, tail};
 use crate::types::ids::TenantId;
 use crate::types::time::NANOS_PER_SECOND;
@@ -91,6 +92,7 @@ impl Drop for OpenTail {
 /// What a client asked for.
 #[derive(Debug)]
 struct TailRequest {
+    scope: Scope,
     tenant: TenantId,
     delay_ns: i64,
     categorize: bool,
@@ -102,12 +104,12 @@ struct TailRequest {
 /// `GET /loki/api/v1/tail`.
 pub async fn tail(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    ReadingOne(scope, tenant): ReadingOne,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let request = parse(&shared, tenant, &headers, &params)?;
+    let request = parse(&shared, scope, tenant, &headers, &params)?;
     let socket = match socket {
         Ok(socket) => socket,
         Err(refused) => return Ok(refused.into_response()),
@@ -115,7 +117,13 @@ pub async fn tail(
     Ok(socket.on_upgrade(move |socket| async move { serve(shared, request, socket).await }))
 }
 
-fn parse(shared: &Shared, tenant: TenantId, headers: &HeaderMap, params: &Params) -> Result<TailRequest, ApiError> {
+fn parse(
+    shared: &Shared,
+    scope: Scope,
+    tenant: TenantId,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<TailRequest, ApiError> {
     let text = params.get("query").to_owned();
     tail::parse(&text)?;
     let limit = positive_u32(params, "limit", HISTORY_ENTRIES_DEFAULT)?;
@@ -132,7 +140,7 @@ fn parse(shared: &Shared, tenant: TenantId, headers: &HeaderMap, params: &Params
     check_entries(&limits, limit)?;
     let categorize = categorizes(headers);
     let history = allowed_range(&limits, start, now, now)?.map(|(start, end)| QueryRequest {
-        tenant: tenant.clone(),
+        scope: scope.clone(),
         text: text.clone(),
         kind: QueryKind::Range { start, end: end.saturating_add(1), step_ns: 1, interval_ns: 0 },
         limit,
@@ -142,7 +150,7 @@ fn parse(shared: &Shared, tenant: TenantId, headers: &HeaderMap, params: &Params
         series_max: 0,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     });
-    Ok(TailRequest { tenant, delay_ns: delay.max(0) * NANOS_PER_SECOND, categorize, history, text })
+    Ok(TailRequest { scope, tenant, delay_ns: delay.max(0) * NANOS_PER_SECOND, categorize, history, text })
 }
 
 async fn serve(shared: Shared, request: TailRequest, mut socket: WebSocket) {
