@@ -210,6 +210,7 @@ async fn stream_rows(
         None => {}
     }
     let state = Some((writer, rows, running));
+    // Fused: compression asks once more after the end.
     let pieces = stream::unfold(state, |state| async move {
         let (mut writer, mut rows, running) = state?;
         let done = writer.take();
@@ -225,7 +226,7 @@ async fn stream_rows(
             },
         }
     });
-    let mut response = Response::new(Body::from_stream(pieces));
+    let mut response = Response::new(Body::from_stream(pieces.fuse()));
     response.headers_mut().insert(header::CONTENT_TYPE, form.content_type());
     Ok(response)
 }
