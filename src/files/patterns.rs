@@ -9,7 +9,7 @@
 //! Invariants: a line is counted in at most one template, and matches that template's text; times are buckets of
 //! `bucket_seconds`, which grow until all points fit `POINTS_MAX`. Formatted and parsed here only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -90,13 +90,20 @@ struct Numbers {
     levels: HashMap<String, u32>,
 }
 
+/// Number of a run, place of a level, number of a template.
+type CountKey = (u32, usize, usize);
+
 /// Finds templates and counts them over one stretch of rows.
 #[derive(Debug, Default)]
 pub struct Counts {
     miner: Miner,
     tokens: Tokens,
-    /// By run, level and template: counts by bucket of `BUCKET_SECONDS_MIN`, in the order of the rows.
-    counts: BTreeMap<(u32, String, usize), Vec<(i64, u32)>>,
+    /// Few: looked through one by one.
+    levels: Vec<String>,
+    /// Places in `counts` by run, level and template.
+    places: hashbrown::HashMap<CountKey, usize>,
+    /// Counts by bucket of `BUCKET_SECONDS_MIN`, in the order of the rows.
+    counts: Vec<(CountKey, Vec<(i64, u32)>)>,
 }
 
 impl Counts {
@@ -105,22 +112,22 @@ impl Counts {
         let ts = batch.column(0).as_primitive::<Int64Type>().values();
         let levels = batch.column(2).as_string_view();
         let lines = batch.column(3).as_string_view();
-        let mut last: Option<(u32, String, usize)> = None;
         for row in rows {
             if !self.tokens.cut_line(lines.value(row)) {
                 continue;
             }
             let Some(template) = self.miner.add(&self.tokens) else { continue };
             let level = if levels.is_null(row) { NO_LEVEL } else { levels.value(row) };
-            let is_last = last.as_ref().is_some_and(|key| key.0 == run && key.1 == level && key.2 == template);
-            if !is_last {
-                last = Some((run, level.to_owned(), template));
-            }
-            let Some(key) = &last else { continue };
-            if !self.counts.contains_key(key) {
-                self.counts.insert(key.clone(), Vec::new());
-            }
-            let Some(counts) = self.counts.get_mut(key) else { continue };
+            let level = self.levels.iter().position(|known| known == level).unwrap_or_else(|| {
+                self.levels.push(level.to_owned());
+                self.levels.len() - 1
+            });
+            let key = (run, level, template);
+            let place = *self.places.entry(key).or_insert_with(|| {
+                self.counts.push((key, Vec::new()));
+                self.counts.len() - 1
+            });
+            let counts = &mut self.counts[place].1;
             let bucket = ts[row].div_euclid(BUCKET_SECONDS_MIN * NANOS_PER_SECOND);
             match counts.last_mut() {
                 Some((known, count)) if *known == bucket => *count += 1,
@@ -130,18 +137,13 @@ impl Counts {
     }
 
     /// (run, level, text, counts by bucket), with the texts as they are now.
-    pub fn finish(self) -> impl Iterator<Item = (u32, String, String, Vec<(i64, u32)>)> {
-        let texts = self.miner.texts();
+    pub fn finish(mut self) -> impl Iterator<Item = (u32, String, String, Vec<(i64, u32)>)> {
+        let (texts, levels) = (self.miner.texts(), self.levels);
+        self.counts.sort_unstable_by_key(|(key, _)| *key);
         self.counts.into_iter().map(move |((run, level, template), mut counts)| {
             counts.sort_unstable_by_key(|(bucket, _)| *bucket);
-            counts.dedup_by(|next, kept| {
-                let same = next.0 == kept.0;
-                if same {
-                    kept.1 += next.1;
-                }
-                same
-            });
-            (run, level, texts[template].clone(), counts)
+            add_neighbours(&mut counts);
+            (run, levels[level].clone(), texts[template].clone(), counts)
         })
     }
 
@@ -152,6 +154,17 @@ impl Counts {
             stored.series.push(StoredSeries { run, level, template, counts });
         }
     }
+}
+
+/// Adds up counts of the same bucket that are next to each other.
+fn add_neighbours(counts: &mut Vec<(i64, u32)>) {
+    counts.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
 }
 
 fn number_of(text: String, texts: &mut Vec<String>, numbers: &mut HashMap<String, u32>) -> u32 {
@@ -186,13 +199,7 @@ impl StoredPatterns {
             self.bucket_seconds *= 2;
             for series in &mut self.series {
                 series.counts.iter_mut().for_each(|(bucket, _)| *bucket = bucket.div_euclid(2));
-                series.counts.dedup_by(|next, kept| {
-                    let same = next.0 == kept.0;
-                    if same {
-                        kept.1 += next.1;
-                    }
-                    same
-                });
+                add_neighbours(&mut series.counts);
             }
             if self.points() == before && before == self.series.len() {
                 // One count a series: the rarest are left out.

@@ -1,7 +1,5 @@
 //! Finds the templates of lines, one by one, with a bounded number of them.
 
-use std::hash::BuildHasherDefault;
-
 use hashbrown::HashMap;
 
 use super::tokens::{Tokens, text_of};
@@ -15,7 +13,9 @@ const SHARED_MIN: f64 = 0.5;
 #[derive(Debug, Default)]
 pub struct Miner {
     templates: Vec<Template>,
-    by_skeleton: HashMap<Box<str>, Vec<u32>, BuildHasherDefault<std::hash::DefaultHasher>>,
+    /// Numbers of the templates with one skeleton, by number of the skeleton.
+    alike: Vec<Vec<u32>>,
+    skeletons: HashMap<Box<str>, u32>,
 }
 
 #[derive(Debug)]
@@ -28,10 +28,15 @@ struct Template {
 impl Miner {
     /// The number of the template of these tokens, which may become more general by it; `None` when there are too many.
     pub fn add(&mut self, tokens: &Tokens) -> Option<usize> {
-        if !self.by_skeleton.contains_key(tokens.skeleton()) {
-            self.by_skeleton.insert(tokens.skeleton().into(), Vec::new());
-        }
-        let alike = self.by_skeleton.get_mut(tokens.skeleton())?;
+        let alike = match self.skeletons.get(tokens.skeleton()) {
+            Some(skeleton) => &mut self.alike[*skeleton as usize],
+            None if self.templates.len() == TEMPLATES_MAX => return None,
+            None => {
+                self.skeletons.insert(tokens.skeleton().into(), self.alike.len() as u32);
+                self.alike.push(Vec::new());
+                self.alike.last_mut()?
+            }
+        };
         let mut best: Option<(f64, u32)> = None;
         for at in alike.iter().copied() {
             let template = &self.templates[at as usize];

@@ -7,8 +7,9 @@
 //! Of a JSON line with a message only the message counts: the rest is `<_>` on both sides of it.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// What stands for a word that differs, as in LogQL's pattern filters.
 pub const WILDCARD: &str = "<_>";
@@ -17,7 +18,19 @@ pub const LINE_BYTES_MAX: usize = 3000;
 /// Words looked at; the rest of the line is one wildcard.
 const WORDS_MAX: usize = 80;
 /// Keys whose value is the message of a JSON line, the first found counts.
-const MESSAGE_KEYS: [&str; 5] = ["\"message\":", "\"msg\":", "\"log\":", "\"content\":", "\"event\":"];
+static MESSAGE_KEYS: LazyLock<[Finder<'static>; 5]> =
+    LazyLock::new(|| ["\"message\":", "\"msg\":", "\"log\":", "\"content\":", "\"event\":"].map(Finder::new));
+/// Bytes between words. Those inside paths, times, addresses and versions are not among them.
+static DELIMITERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let delimiters = b" \t\r\"'()[]{}<>,;=|!?`";
+    let mut at = 0;
+    while at < delimiters.len() {
+        table[delimiters[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// Words and the delimiters around them. Reused from line to line.
 #[derive(Debug, Default, Clone)]
@@ -34,7 +47,7 @@ impl Tokens {
     /// Cuts a line; false when it has no template.
     pub fn cut_line(&mut self, line: &str) -> bool {
         self.clear();
-        if line.is_empty() || line.len() > LINE_BYTES_MAX || line.contains(['\n', '\0']) {
+        if line.is_empty() || line.len() > LINE_BYTES_MAX || memchr::memchr2(b'\n', 0, line.as_bytes()).is_some() {
             return false;
         }
         match message_of(line) {
@@ -83,16 +96,22 @@ impl Tokens {
     }
 
     fn cut(&mut self, text: &str) {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let word_end = rest.find(is_delimiter).unwrap_or(rest.len());
-            if word_end > 0 {
-                self.push_word(&rest[..word_end], false);
+        let bytes = text.as_bytes();
+        let run = |from: usize, of: bool| {
+            let rest = &bytes[from..];
+            from + rest.iter().position(|byte| DELIMITERS[*byte as usize] != of).unwrap_or(rest.len())
+        };
+        let mut at = 0;
+        while at < bytes.len() {
+            let word_end = run(at, false);
+            if word_end > at {
+                if self.words.len() == WORDS_MAX {
+                    return;
+                }
+                self.push_word(&text[at..word_end], false);
             }
-            rest = &rest[word_end..];
-            let delimiters_end = rest.find(|c| !is_delimiter(c)).unwrap_or(rest.len());
-            self.skeleton.push_str(&rest[..delimiters_end]);
-            rest = &rest[delimiters_end..];
+            at = run(word_end, true);
+            self.skeleton.push_str(&text[word_end..at]);
         }
     }
 
@@ -137,42 +156,17 @@ pub(super) fn text_of<'a>(skeleton: &str, words: impl Iterator<Item = Option<&'a
     text
 }
 
-/// Characters between words. Those inside paths, times, addresses and versions are not among them.
-fn is_delimiter(c: char) -> bool {
-    matches!(
-        c,
-        ' ' | '\t'
-            | '\r'
-            | '"'
-            | '\''
-            | '('
-            | ')'
-            | '['
-            | ']'
-            | '{'
-            | '}'
-            | '<'
-            | '>'
-            | ','
-            | ';'
-            | '='
-            | '|'
-            | '!'
-            | '?'
-            | '`'
-    )
-}
-
 /// Where the key of a JSON line's message begins, and the range of its text without the quotes.
 fn message_of(line: &str) -> Option<(usize, Range<usize>)> {
     if !line.starts_with('{') {
         return None;
     }
     MESSAGE_KEYS.iter().find_map(|key| {
-        let at = memmem::find(line.as_bytes(), key.as_bytes())?;
-        let value = &line[at + key.len()..];
+        let at = key.find(line.as_bytes())?;
+        let after = at + key.needle().len();
+        let value = &line[after..];
         let blanks = value.len() - value.trim_start_matches(' ').len();
-        let start = at + key.len() + blanks + 1;
+        let start = after + blanks + 1;
         if !value[blanks..].starts_with('"') {
             return None;
         }

@@ -10,6 +10,7 @@ const SERIES_MAX = 60;
 export function colourOf(name, at) {
   const known = ["critical", "error", "warning", "info", "debug", "trace", "unknown"];
   if (known.includes(name)) return `var(--${name})`;
+  if (name === "warn") return "var(--warning)";
   return `light-dark(hsl(${(at * 137 + 200) % 360} 62% 38%), hsl(${(at * 137 + 200) % 360} 58% 66%))`;
 }
 

@@ -4,7 +4,7 @@ import { labelNames, labelValues, queryRange, tail } from "./api.js";
 import { draw } from "./chart.js";
 import { Editor } from "./editor.js";
 import { isMetric, tokens, withFilter } from "./logql.js";
-import { entriesOf, LogList } from "./loglist.js";
+import { entriesOf, levelName, LogList } from "./loglist.js";
 
 /** Lines kept in the page; older ones fall off while tailing. */
 const LINES_MAX = 10_000;
@@ -107,7 +107,8 @@ export class Explore {
     const sums = new Map();
     for (const { metric, values } of answer.data.result) {
       const level = metric.detected_level && metric.detected_level !== "unknown" ? metric.detected_level : metric.level || metric.detected_level || "unknown";
-      const sum = sums.get(level) ?? sums.set(level, new Map()).get(level);
+      const name = levelName(level);
+      const sum = sums.get(name) ?? sums.set(name, new Map()).get(name);
       for (const [at, count] of values) sum.set(at, (sum.get(at) ?? 0) + Number(count));
     }
     const order = ["critical", "error", "warning", "info", "debug", "trace"];
