@@ -6,7 +6,11 @@
 //!
 //! Go takes one dash and two for the same, so one dash before a name becomes two; without a command, it is `serve`.
 
+pub mod backup;
 pub mod demo;
+pub mod doctor;
+pub mod keys;
+pub mod place;
 pub mod ready;
 
 use std::ffi::OsString;
@@ -35,6 +39,18 @@ pub enum Command {
     Ready(ready::Ready),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
+    /// Copies of all that is kept, taken while the server runs.
+    Backup {
+        #[command(subcommand)]
+        command: backup::BackupCommand,
+    },
+    /// Looks at everything that is kept, says what is wrong, and mends what can be mended.
+    Doctor(doctor::Doctor),
+    /// The keys of encryption at rest.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
     /// Looks at Kafka as the server would.
     Kafka {
         #[command(subcommand)]

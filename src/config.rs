@@ -11,8 +11,10 @@
 //! Errors: [`ConfigError`], with all problems at once.
 
 pub use crate::types::environment as env;
+pub mod encryption;
 pub mod known;
 pub mod load;
+pub mod object_storage;
 pub mod print;
 
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessConfig;
+use crate::config::encryption::EncryptionConfig;
+use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::ingest::limits::Limits;
 use crate::receive::kafka::settings::KafkaConfig;
 use crate::types::units::{ByteSize, GoDuration};
@@ -130,6 +134,7 @@ pub struct EmbeddedCacheConfig {
 #[serde(default)]
 pub struct CommonConfig {
     pub path_prefix: Option<PathBuf>,
+    pub storage: CommonStorageConfig,
 }
 
 /// Loki's hint where data may lie.
@@ -137,6 +142,9 @@ pub struct CommonConfig {
 #[serde(default)]
 pub struct StorageConfig {
     pub filesystem: FilesystemConfig,
+    pub aws: S3Config,
+    pub gcs: GcsConfig,
+    pub azure: AzureConfig,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -168,6 +176,8 @@ pub struct MillraceConfig {
     pub wal: WalSettings,
     pub push: PushConfig,
     pub query: QueryConfig,
+    pub backup: BackupConfig,
+    pub encryption: EncryptionConfig,
 }
 
 /// The file of limits by tenant.
@@ -176,16 +186,6 @@ pub struct MillraceConfig {
 pub struct RuntimeConfigFile {
     pub file: Option<PathBuf>,
     pub period: GoDuration,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TableConfig {
-    /// None: `logs` in the data directory.
-    pub url: Option<String>,
-    pub options: std::collections::BTreeMap<String, String>,
-    /// How often commits of other processes are looked for, when `url` is set.
-    pub follow_interval: GoDuration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -287,12 +287,6 @@ impl Default for EmbeddedCacheConfig {
 impl Default for RuntimeConfigFile {
     fn default() -> Self {
         RuntimeConfigFile { file: None, period: GoDuration::from_secs(10) }
-    }
-}
-
-impl Default for TableConfig {
-    fn default() -> Self {
-        TableConfig { url: None, options: std::collections::BTreeMap::new(), follow_interval: GoDuration::from_secs(1) }
     }
 }
 

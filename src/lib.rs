@@ -16,6 +16,7 @@ pub mod types;
 pub mod http_client;
 pub mod logql;
 pub mod patterns;
+pub mod seal;
 pub mod store;
 pub mod streams;
 pub mod tasks;
@@ -33,6 +34,8 @@ pub mod flow;
 pub mod ingest;
 pub mod query;
 // L4 edges
+pub mod backup;
+pub mod doctor;
 pub mod receive;
 pub mod rules;
 // L5 face

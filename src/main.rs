@@ -22,6 +22,9 @@ fn main() -> ExitCode {
         Command::Kafka { command: KafkaCommand::Check(serve) } => check_kafka(&serve),
         Command::Demo(demo) => run_demo(&demo),
         Command::Ready(ready) => ask_ready(&ready),
+        Command::Backup { command } => command.run(),
+        Command::Doctor(doctor) => return doctor.run(),
+        Command::Keys { command } => command.run(),
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {

@@ -1,29 +1,79 @@
 //! Where the table lies: a directory of this machine, or a bucket.
 //!
 //! ```text
-//! /var/lib/millrace/logs   file:///shared/logs   s3://bucket/prefix   gs://…   az://…   ─▶ ObjectStore + root
+//! /var/lib/millrace/logs   file:///shared/logs ─▶ Durable(local files)  ─┐
+//! s3://bucket/prefix   gs://…   az://…         ─▶ provider with retries ─┴▶ Measured ─▶ Sealed, with keys ─▶ store
 //! ```
 //!
-//! Credentials come from the environment, by the names each provider's own tools use, and from `options`.
+//! Credentials come from the environment, by the names each provider's own tools use, and from `options`; neither
+//! is ever printed.
 //! Errors: [`StoreError`], naming the location.
+
+mod durable;
+mod measured;
+mod provider;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use durable::Durable;
+pub use measured::{Measured, OPERATIONS, OperationStats, StoreStats};
+use sealed::Sealed;
+pub use sealed::{RenewError, Sealing, renew};
 
 /// Where the table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     Directory(PathBuf),
-    Url {
-        url: url::Url,
-        /// By the names of `object_store`'s configuration, such as `aws_endpoint`.
-        options: BTreeMap<String, String>,
-    },
+    Bucket(Bucket),
+}
+
+/// A place in an object store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bucket {
+    url: url::Url,
+    /// By the names of `object_store`'s configuration, such as `aws_endpoint`.
+    options: BTreeMap<String, String>,
+    limits: RequestLimits,
+}
+
+/// How long requests to a bucket may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// One request with its body.
+    pub timeout: Duration,
+    /// From its first try until a request is given up; pauses between tries grow.
+    pub retry: Duration,
+    /// PEM file of authorities to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A store, and where in it the table is.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub store: Arc<dyn ObjectStore>,
+    /// What lies there: the same store, unless it is sealed.
+    pub raw: Arc<dyn ObjectStore>,
+    pub root: ObjectPath,
+    pub stats: Arc<StoreStats>,
+}
+
+/// Everything that one server keeps.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub data_dir: PathBuf,
+    pub table: Opened,
+    /// How the table and the log are encrypted, if they are.
+    pub sealing: Option<Sealing>,
+    /// Where the table's files are, when that is a directory of this machine.
+    pub table_dir: Option<PathBuf>,
 }
 
 /// Why a store cannot be opened.
@@ -33,36 +83,55 @@ pub enum StoreError {
     Directory { path: PathBuf, source: std::io::Error },
     #[error("{location}: {source}")]
     Store { location: String, source: object_store::Error },
+    #[error("{location}: {reason}")]
+    Setting { location: String, reason: String },
     #[error("{url:?} is no URL: {source}")]
     Url { url: String, source: url::ParseError },
+    #[error(
+        "{location} ignores If-None-Match: two commits could overwrite each other; use a store that honours it (Amazon S3, MinIO, Ceph, R2, GCS and Azure do in their present versions)"
+    )]
+    NoConditionalPut { location: String },
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        RequestLimits { timeout: Duration::from_secs(60), retry: Duration::from_secs(180), ca_file: None }
+    }
 }
 
 impl Location {
     /// A URL, or a path when there is no scheme.
-    pub fn parse(text: &str, options: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+    pub fn parse(text: &str, options: &BTreeMap<String, String>, limits: &RequestLimits) -> Result<Self, StoreError> {
         if !text.contains("://") {
             return Ok(Location::Directory(PathBuf::from(text)));
         }
-        let url = url::Url::parse(text).map_err(|source| StoreError::Url { url: text.to_owned(), source })?;
+        let url = url::Url::parse(text).map_err(|source| StoreError::Url { url: without_credentials(text), source })?;
         match url.scheme() {
             "file" => Ok(Location::Directory(url.to_file_path().unwrap_or_else(|()| PathBuf::from(url.path())))),
-            _ => Ok(Location::Url { url, options: options.clone() }),
+            _ => Ok(Location::Bucket(Bucket { url, options: options.clone(), limits: limits.clone() })),
         }
     }
 
-    /// The store, and where the table is in it. A directory that is not there is made.
-    pub fn open(&self) -> Result<(Arc<dyn ObjectStore>, ObjectPath), StoreError> {
-        match self {
-            Location::Directory(path) => Ok((local(path)?, ObjectPath::default())),
-            Location::Url { url, options } => {
-                let of_environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-                let known = of_environment.filter(|(name, _)| is_credential(name));
-                let all = known.chain(options.iter().map(|(name, value)| (name.clone(), value.clone())));
-                let failed = |source| StoreError::Store { location: url.to_string(), source };
-                let (store, root) = object_store::parse_url_opts(url, all).map_err(failed)?;
-                Ok((Arc::from(store), root))
-            }
-        }
+    /// The store, and where the table is in it. A directory that is not there is made. With `sealing`, what is put
+    /// is encrypted.
+    pub fn open(&self, sealing: Option<&Sealing>) -> Result<Opened, StoreError> {
+        let (store, root) = match self {
+            Location::Directory(path) => (local(path)?, ObjectPath::default()),
+            Location::Bucket(bucket) => provider::open(bucket)?,
+        };
+        let measured = Measured::new(store);
+        let stats = measured.stats();
+        let raw: Arc<dyn ObjectStore> = Arc::new(measured);
+        let store = match sealing {
+            Some(sealing) => Arc::new(Sealed::new(raw.clone(), root.clone(), sealing.clone())),
+            None => raw.clone(),
+        };
+        Ok(Opened { store, raw, root, stats })
+    }
+
+    /// Whether other processes of other machines may be at work here too.
+    pub fn is_bucket(&self) -> bool {
+        matches!(self, Location::Bucket(_))
     }
 }
 
@@ -70,37 +139,103 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Location::Directory(path) => path.display().fmt(f),
-            Location::Url { url, .. } => url.fmt(f),
+            Location::Bucket(bucket) => f.write_str(&without_credentials(bucket.url.as_str())),
         }
     }
 }
 
-fn is_credential(name: &str) -> bool {
-    ["aws_", "google_", "azure_"].iter().any(|provider| name.starts_with(provider))
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("Bucket")
+            .field("url", &without_credentials(self.url.as_str()))
+            .field("options", &names)
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+/// Makes sure that a store refuses to put what is there already: commits depend on it.
+///
+/// # Errors
+/// `NoConditionalPut`, and `Store` when it cannot be reached.
+pub async fn check_conditional_put(opened: &Opened, location: &Location) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Store { location: location.to_string(), source };
+    let probe = opened.root.clone().join("_millrace").join(format!("probe-{}", uuid::Uuid::new_v4()));
+    let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    opened.store.put_opts(&probe, "1".into(), create()).await.map_err(failed)?;
+    let again = opened.store.put_opts(&probe, "2".into(), create()).await;
+    let removed = opened.store.delete(&probe).await;
+    match again {
+        Err(object_store::Error::AlreadyExists { .. }) => removed.map_err(failed),
+        Ok(_) => Err(StoreError::NoConditionalPut { location: location.to_string() }),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// A URL, or what should have been one, without what comes before an `@`.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) if !["az", "abfs", "abfss", "adl"].contains(&scheme) => {
+            format!("{scheme}://********@{}", &rest[at + 1..])
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn local(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    std::fs::create_dir_all(path).map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
-    let store = LocalFileSystem::new_with_prefix(path)
+    let failed = |source| StoreError::Directory { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let path = path.canonicalize().map_err(failed)?;
+    let store = LocalFileSystem::new_with_prefix(&path)
         .map_err(|source| StoreError::Store { location: path.display().to_string(), source })?;
-    Ok(Arc::new(store.with_automatic_cleanup(true)))
+    Ok(Arc::new(Durable::new(store.with_automatic_cleanup(true), path)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Location, StoreError> {
+        Location::parse(text, &BTreeMap::new(), &RequestLimits::default())
+    }
+
     #[test]
     fn locations_are_read() {
         let check = |text: &str, expected: &str| {
-            let location = Location::parse(text, &BTreeMap::new()).expect("readable");
-            assert_eq!(format!("{location} {}", matches!(location, Location::Directory(_))), expected, "{text}");
+            let location = parse(text).expect("readable");
+            assert_eq!(format!("{location} {}", location.is_bucket()), expected, "{text}");
         };
-        check("/a/b", "/a/b true");
-        check("relative", "relative true");
-        check("file:///a/b", "/a/b true");
-        check("s3://bucket/prefix", "s3://bucket/prefix false");
-        assert!(Location::parse("s3://", &BTreeMap::new()).is_ok_and(|location| location.open().is_err()));
-        assert!(Location::parse("nope://x", &BTreeMap::new()).is_ok_and(|location| location.open().is_err()));
+        check("/a/b", "/a/b false");
+        check("relative", "relative false");
+        check("file:///a/b", "/a/b false");
+        check("s3://bucket/prefix", "s3://bucket/prefix true");
+        check("s3://key:secret@bucket/prefix", "s3://********@bucket/prefix true");
+        check("az://container@account/prefix", "az://container@account/prefix true");
+        assert!(parse("s3://").is_ok_and(|location| location.open(None).is_err()));
+        assert!(parse("nope://x").is_ok_and(|location| location.open(None).is_err()));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let options = BTreeMap::from([("aws_secret_access_key".to_owned(), "hush".to_owned())]);
+        let location = Location::parse("s3://me:hush@bucket/x", &options, &RequestLimits::default()).expect("readable");
+        let shown = format!("{location:?} {location}");
+        assert!(!shown.contains("hush") && shown.contains("aws_secret_access_key"), "{shown}");
+        let said = parse("s3://me:hush@[bad/x").expect_err("no URL").to_string();
+        assert!(!said.contains("hush"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn conditional_puts_are_probed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let location = Location::Directory(directory.path().join("t"));
+        let opened = location.open(None).expect("opens");
+        check_conditional_put(&opened, &location).await.expect("local files have it");
+        assert!(opened.store.list_with_delimiter(None).await.expect("lists").objects.is_empty());
     }
 }

@@ -92,6 +92,8 @@ fn check(config: &Config) -> Vec<String> {
     demand(config.distributor.max_recv_msg_size.0 > 0, "distributor.max_recv_msg_size: more than 0");
     demand(config.millrace.flush.max_bytes.0 >= 1 << 16, "millrace.flush.max_bytes: at least 64KB");
     demand(config.millrace.table.follow_interval.0 > 0, "millrace.table.follow_interval: more than 0");
+    demand(config.millrace.table.request_timeout.0 > 0, "millrace.table.request_timeout: more than 0");
+    demand(config.millrace.table.retry_timeout.0 > 0, "millrace.table.retry_timeout: more than 0");
     demand(config.millrace.flush.max_age.0 > 0, "millrace.flush.max_age: more than 0");
     demand(config.millrace.wal.fsync_interval.0 > 0, "millrace.wal.fsync_interval: more than 0");
     demand(config.millrace.wal.segment_bytes.0 >= 1 << 16, "millrace.wal.segment_bytes: at least 64KB");
@@ -100,6 +102,7 @@ fn check(config: &Config) -> Vec<String> {
         config.millrace.push.inflight_bytes_max.0 >= config.distributor.max_recv_msg_size.0,
         "millrace.push.inflight_bytes_max: at least distributor.max_recv_msg_size, else a large push never has room",
     );
+    problems.extend(config.table_location().err().map(|error| error.to_string()));
     problems.extend(config.kafka.problems());
     problems.extend(config.access.problems());
     problems

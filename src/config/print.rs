@@ -54,7 +54,7 @@ fn difference(actual: &Value, default: &Value) -> Option<Value> {
 
 /// Hides values of keys that name secrets, and passwords in URLs.
 fn mask(tree: &mut Value) {
-    const SECRETS: [&str; 9] = [
+    const SECRETS: [&str; 13] = [
         "password",
         "password_hash",
         "scram",
@@ -64,6 +64,10 @@ fn mask(tree: &mut Value) {
         "access_key",
         "account_key",
         "credentials",
+        "key_base64",
+        "sas_key",
+        "service_account",
+        "connection_string",
     ];
     match tree {
         Value::Object(keys) => {

@@ -18,6 +18,7 @@ pub mod read;
 pub mod select;
 mod stream_index;
 pub mod table;
+pub mod verify;
 pub mod write;
 
 pub use error::FilesError;

@@ -25,7 +25,9 @@
 mod actions;
 mod checkpoint;
 mod data_file;
+mod inspect;
 mod log;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +44,8 @@ use crate::types::time::Clock;
 use crate::types::txn::{Misstep, TxnStep};
 
 pub use self::data_file::DataFile;
+pub use self::inspect::{LogDamage, LogObject, LogReport, inspect, quarantine};
+pub use self::snapshot::{TableSeed, TableSnapshot};
 
 /// Commits between checkpoints: a start reads at most about this many small JSON files.
 pub const CHECKPOINT_COMMITS: u64 = 100;
@@ -125,6 +129,10 @@ pub enum TableError {
     Corrupt { object: String, reason: String },
     #[error("the table needs Delta reader {reader} and writer {writer}; this program knows 1 and 2")]
     Unsupported { reader: i32, writer: i32 },
+    #[error("the table has format {format}, which a newer millrace wrote; this one knows {known}: upgrade it")]
+    Newer { format: String, known: u32 },
+    #[error("{object}: {source}")]
+    Sealed { object: String, source: crate::seal::SealError },
     #[error("checkpoint: {0}")]
     Checkpoint(String),
 }

@@ -71,8 +71,7 @@ pub fn encode(
         let day = UnixNanos(rows.column(0).as_primitive::<Int64Type>().value(order[day_rows.start] as usize)).day();
         let indices = UInt32Array::from(order[day_rows].to_vec());
         let sorted = take_record_batch(&rows, &indices)?;
-        let path = DataFile::path_for(tenant, day, &new_name());
-        files.push(encode_day(tenant, day, path, &sorted, &known)?);
+        files.push(encode_day(tenant, day, &new_name(), &sorted, &known)?);
     }
     Ok(files)
 }
@@ -135,7 +134,7 @@ fn cut_by_day(ts: &[i64], order: &[u32]) -> Vec<Range<usize>> {
 fn encode_day(
     tenant: &TenantId,
     day: i32,
-    path: String,
+    name: &str,
     sorted: &RecordBatch,
     known: &[Arc<Stream>],
 ) -> Result<EncodedFile, FilesError> {
@@ -158,7 +157,7 @@ fn encode_day(
     writer.write(&RecordBatch::try_new(FILE_SCHEMA.clone(), columns)?)?;
     writer.close()?;
     let file = DataFile {
-        path,
+        path: DataFile::path_with_checksum(tenant, day, name, &buffer),
         tenant: tenant.clone(),
         day,
         bytes: buffer.len() as u64,

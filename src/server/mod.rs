@@ -5,6 +5,7 @@
 //!          ─▶ last flush ─▶ log closed
 //! ```
 
+mod object_storage;
 pub mod runtime_config;
 pub mod store;
 
@@ -26,7 +27,6 @@ use crate::ingest::overrides::LimitsOf;
 use crate::ingest::shard::{IngestError, Shard};
 use crate::query::EngineLimits;
 use crate::receive::kafka::{self, KafkaSource};
-use crate::store::Location;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -54,6 +54,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let data_dir = settings.data_dir.clone();
     let store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
+    object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let ready = Readiness::default();
@@ -143,15 +144,13 @@ fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
         Fsync::Interval => FsyncPolicy::Interval(own.wal.fsync_interval.to_std()),
         Fsync::Never => FsyncPolicy::Never,
     };
-    let table = &own.table;
-    let location = match &table.url {
-        Some(url) => Location::parse(url, &table.options)?,
-        None => Location::Directory(config.data_dir().join("logs")),
-    };
+    let table = config.table_location()?;
+    let is_shared = table.is_bucket() || own.table.url.is_some();
     Ok(StoreSettings {
         data_dir: config.data_dir(),
-        table: location,
-        follow_interval: table.url.is_some().then(|| table.follow_interval.to_std()),
+        table,
+        sealing: config.sealing()?,
+        follow_interval: is_shared.then(|| own.table.follow_interval.to_std()),
         flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },
         wal: WalConfig {
             fsync,

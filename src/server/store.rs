@@ -6,10 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::backup::RESTORING;
 use crate::catalog::{Arrival, Catalog};
 use crate::files::FileIndexes;
 use crate::files::table::Table;
@@ -18,11 +20,15 @@ use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits};
-use crate::store::Location;
+use crate::seal::record::{RecordOpener, RecordSealer};
+use crate::store::{Location, Opened, Sealing, StoreStats, check_conditional_put};
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
-use crate::wal::{DirectoryLock, Wal, WalConfig, replay};
+use crate::wal::{DirectoryLock, Wal, WalConfig, open_record, replay};
+
+/// How long a stop waits for the last flush: a bucket that is gone must not hold it up.
+const LAST_FLUSH_WAIT: Duration = Duration::from_secs(20);
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
@@ -30,8 +36,10 @@ pub struct StoreSettings {
     pub data_dir: PathBuf,
     /// Where the table lies.
     pub table: Location,
+    /// How the table and the log are encrypted, if they are.
+    pub sealing: Option<Sealing>,
     /// How often commits of other processes are looked for; none when there are no others.
-    pub follow_interval: Option<std::time::Duration>,
+    pub follow_interval: Option<Duration>,
     pub flush: FlushLimits,
     pub wal: WalConfig,
     pub engine: EngineLimits,
@@ -54,6 +62,8 @@ pub struct Store {
     pub flusher: Arc<Flusher>,
     pub engine: Engine,
     pub found: Found,
+    /// What was asked of the table's store.
+    pub table_stats: Arc<StoreStats>,
     indexes: FileIndexes,
     stop_flushing: Arc<Notify>,
     flush_loop: Option<JoinHandle<()>>,
@@ -82,10 +92,23 @@ impl Store {
             let path = data_dir.clone();
             move |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path, doing, source }
         };
+        if settings.data_dir.join(RESTORING).exists() {
+            return Err(failed("looking at it")(
+                "a restore was cut short here; run `millrace backup restore` again".into(),
+            ));
+        }
         let wal_dir = settings.data_dir.join("wal");
         std::fs::create_dir_all(&wal_dir).map_err(|e| failed("creating directories")(e.into()))?;
         let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
-        let (store, root) = settings.table.open().map_err(|e| failed("opening the table's store")(e.into()))?;
+        let opened = settings
+            .table
+            .open(settings.sealing.as_ref())
+            .map_err(|e| failed("opening the table's store")(e.into()))?;
+        if settings.table.is_bucket() {
+            let checked = check_conditional_put(&opened, &settings.table).await;
+            checked.map_err(|e| failed("reaching the table's bucket")(e.into()))?;
+        }
+        let Opened { store, root, stats: table_stats, raw: _ } = opened;
         let (table, state) = Table::open(store.clone(), root.clone(), clock.clone())
             .await
             .map_err(|e| failed("opening the table")(e.into()))?;
@@ -129,6 +152,7 @@ impl Store {
             flusher,
             engine,
             found,
+            table_stats,
             indexes,
             stop_flushing,
             flush_loop: Some(flush_loop),
@@ -147,8 +171,13 @@ impl Store {
         if let Some(flush_loop) = self.flush_loop.take() {
             let _ = flush_loop.await;
         }
-        if let Err(error) = self.flusher.flush(FlushReason::Shutdown).await {
-            tracing::warn!(%error, "the last flush failed; the next start replays the log");
+        match tokio::time::timeout(LAST_FLUSH_WAIT, self.flusher.flush(FlushReason::Shutdown)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last flush failed; the next start replays the log"),
+            Err(_) => tracing::warn!(
+                seconds = LAST_FLUSH_WAIT.as_secs(),
+                "the last flush takes too long; the next start replays the log"
+            ),
         }
         let shard = self.shard.clone();
         match tokio::task::spawn_blocking(move || shard.close()).await {
@@ -181,11 +210,19 @@ async fn open_wal(
 ) -> Result<(Wal<Arrival>, Found), Box<dyn std::error::Error + Send + Sync>> {
     let (wal_dir, config) = (wal_dir.to_owned(), settings.wal);
     let (catalog, clock) = (catalog.clone(), clock.clone());
+    let sealing = settings.sealing.clone();
+    let sealer = sealing.as_ref().map(|sealing| RecordSealer::new(&sealing.keys)).transpose()?;
     let opening = tokio::task::spawn_blocking(move || {
         let lock = DirectoryLock::take(&wal_dir)?;
+        let mut opener = sealing.map(|sealing| RecordOpener::new(sealing.keys, sealing.allow_plain));
         let mut found = Found { files: 0, file_rows: 0, replayed_records: 0, replayed_rows: 0 };
         let end = replay(&wal_dir, |record| {
-            let arrival = replay_payload(record.payload, |tenant| catalog.streams().tenant(tenant))?;
+            if record.payload.is_empty() {
+                // `millrace doctor --repair` put it in place of one that is lost.
+                return Ok::<_, IngestError>(());
+            }
+            let payload = open_record(opener.as_mut(), &record)?;
+            let arrival = replay_payload(&payload, |tenant| catalog.streams().tenant(tenant))?;
             if record.lsn <= flushed {
                 catalog.remember_flushed(&arrival.hashes);
                 return Ok::<_, IngestError>(());
@@ -201,7 +238,7 @@ async fn open_wal(
                 end.last
             )));
         }
-        Ok((Wal::open(lock, &wal_dir, config, end, on_durable)?, found))
+        Ok((Wal::open_sealed(lock, &wal_dir, config, end, sealer, on_durable)?, found))
     });
     Ok(opening.await??)
 }

@@ -14,6 +14,7 @@ use prometheus::{
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::rules::RuleMetrics;
+use crate::telemetry::store::StoreMetrics;
 use crate::telemetry::tail::TailMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -90,6 +91,7 @@ pub struct Metrics {
     pub kafka: KafkaMetrics,
     pub tail: TailMetrics,
     pub rules: RuleMetrics,
+    pub store: StoreMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -244,6 +246,7 @@ impl Metrics {
             kafka: KafkaMetrics::new(&make),
             tail: TailMetrics::new(&make),
             rules: RuleMetrics::new(&make),
+            store: StoreMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

@@ -5,4 +5,5 @@ pub mod logging;
 pub mod metrics;
 mod process;
 pub mod rules;
+pub mod store;
 pub mod tail;

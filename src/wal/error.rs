@@ -22,6 +22,8 @@ pub enum WalError {
     Corrupt { path: PathBuf, offset: u64 },
     #[error("segment {path} starts at record {found} but record {expected} is next; a segment is missing")]
     Gap { path: PathBuf, expected: u64, found: u64 },
+    #[error("record {lsn} of the log: {source}")]
+    Sealed { lsn: u64, source: crate::seal::SealError },
     #[error("{path} is in use by another millrace process; stop it, or give this one a directory of its own")]
     Locked { path: PathBuf },
 }

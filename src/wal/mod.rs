@@ -11,12 +11,14 @@
 mod codec;
 mod disk;
 mod error;
+mod inspect;
 mod replay;
 mod segment;
 mod writer;
 
 pub use error::WalError;
-pub use replay::{LogEnd, Record, replay};
+pub use inspect::{SegmentReport, inspect, mend};
+pub use replay::{LogEnd, Record, open_record, replay};
 pub use writer::{DirectoryLock, Wal, WalStats};
 
 use std::time::Duration;
@@ -52,6 +54,11 @@ impl Default for WalConfig {
             queue_wait_max: Duration::from_secs(10),
         }
     }
+}
+
+/// The files of a log, oldest first, each with the first record it may hold.
+pub fn segments(dir: &std::path::Path) -> Result<Vec<(crate::types::ids::Lsn, std::path::PathBuf)>, WalError> {
+    Ok(segment::list(dir)?.into_iter().map(|segment| (segment.first, segment.path)).collect())
 }
 
 #[cfg(test)]

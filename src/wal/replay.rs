@@ -11,6 +11,8 @@ use std::path::Path;
 use super::WalError;
 use super::codec::{self, Damage};
 use super::segment::{self, SegmentFile};
+use crate::seal::SealError;
+use crate::seal::record::{self, RecordOpener};
 use crate::types::ids::Lsn;
 
 /// One replayed record.
@@ -18,6 +20,19 @@ use crate::types::ids::Lsn;
 pub struct Record<'a> {
     pub lsn: Lsn,
     pub payload: &'a [u8],
+}
+
+/// The payload of a record as it was appended. Without an `opener`, sealed records are an error.
+pub fn open_record<'a>(
+    opener: Option<&mut RecordOpener>,
+    record: &Record<'a>,
+) -> Result<std::borrow::Cow<'a, [u8]>, WalError> {
+    let sealed = |source| WalError::Sealed { lsn: record.lsn.0, source };
+    match opener {
+        Some(opener) => opener.open(record.lsn.0, record.payload).map(std::borrow::Cow::Owned).map_err(sealed),
+        None if record::is_sealed(record.payload) => Err(sealed(SealError::NoKeys)),
+        None => Ok(std::borrow::Cow::Borrowed(record.payload)),
+    }
 }
 
 /// Where the log ends.

@@ -235,6 +235,7 @@ async fn a_full_disk_and_a_failed_sync_refuse_and_recover() {
         dir.path(),
         WalConfig::default(),
         empty(),
+        None,
         on_durable,
     )
     .expect("opened");

@@ -15,6 +15,7 @@ use super::disk::{Disk, RealDisk, SegmentWrite};
 use super::replay::LogEnd;
 use super::segment;
 use super::{FsyncPolicy, WalConfig, WalError};
+use crate::seal::record::RecordSealer;
 use crate::types::ids::Lsn;
 
 /// Records committed together at most; the rest make the next group.
@@ -99,7 +100,19 @@ impl<T: Send + 'static> Wal<T> {
         end: LogEnd,
         on_durable: impl FnMut(Vec<(Lsn, T)>) + Send + 'static,
     ) -> Result<Self, WalError> {
-        Self::open_on(Box::new(RealDisk), lock, dir, config, end, on_durable)
+        Self::open_sealed(lock, dir, config, end, None, on_durable)
+    }
+
+    /// As [`Wal::open`], with records sealed on their way to the disk.
+    pub fn open_sealed(
+        lock: DirectoryLock,
+        dir: &Path,
+        config: WalConfig,
+        end: LogEnd,
+        sealer: Option<RecordSealer>,
+        on_durable: impl FnMut(Vec<(Lsn, T)>) + Send + 'static,
+    ) -> Result<Self, WalError> {
+        Self::open_on(Box::new(RealDisk), lock, dir, config, end, sealer, on_durable)
     }
 
     pub(super) fn open_on(
@@ -108,6 +121,7 @@ impl<T: Send + 'static> Wal<T> {
         dir: &Path,
         config: WalConfig,
         end: LogEnd,
+        sealer: Option<RecordSealer>,
         on_durable: impl FnMut(Vec<(Lsn, T)>) + Send + 'static,
     ) -> Result<Self, WalError> {
         let stats = Arc::new(WalStats::default());
@@ -118,6 +132,7 @@ impl<T: Send + 'static> Wal<T> {
             next: end.last.next(),
             segment: None,
             buffer: Vec::new(),
+            sealer,
             stats: stats.clone(),
             unsynced: false,
             synced_at: Instant::now(),
@@ -212,6 +227,7 @@ struct Writer {
     next: Lsn,
     segment: Option<Open>,
     buffer: Vec<u8>,
+    sealer: Option<RecordSealer>,
     stats: Arc<WalStats>,
     /// Of an interval policy: whether something waits for a sync, and when the last was.
     unsynced: bool,
@@ -257,7 +273,8 @@ impl Writer {
                 match command {
                     Command::Append { payload, item, done, _room } => {
                         let lsn = Lsn(self.next.0 + group.len() as u64);
-                        codec::encode(lsn, &payload, &mut self.buffer);
+                        let sealed = self.sealer.as_mut().map(|sealer| sealer.seal(lsn.0, &payload));
+                        codec::encode(lsn, sealed.as_deref().unwrap_or(&payload), &mut self.buffer);
                         group.push(Waiting { lsn, item, done, _room });
                         if self.buffer.len() < GROUP_BYTES_MAX {
                             next_command = commands.try_recv().ok();

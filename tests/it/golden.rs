@@ -16,7 +16,7 @@ const EXPECTED_TO_DIFFER: &[(&str, &str)] = &[];
 
 /// Where the rows are when the questions are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Head,
     Files,
     HalfAndHalf,
@@ -24,7 +24,7 @@ enum Place {
 
 /// How answers are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     Whole,
     /// Cut at every quarter of an hour; each case is asked twice, the second time from what was kept.
     SplitAndKept,
@@ -50,6 +50,28 @@ fn agrees_with_loki_split_and_from_the_results_cache() {
     check_corpus(Place::HalfAndHalf, How::SplitAndKept);
 }
 
+/// Asks every case of the corpus. Answers how many there are, and which answers are not as recorded.
+pub(crate) fn disagreements(server: &Server, how: How) -> (usize, Vec<String>) {
+    let mut unexpected = Vec::new();
+    let mut asked = 0;
+    for case in corpus() {
+        asked += 1;
+        let id = case["id"].as_str().expect("every case has an id").to_owned();
+        let once = difference(&case, &ask(server, &case));
+        let again = (how == How::SplitAndKept).then(|| difference(&case, &ask(server, &case))).flatten();
+        let difference = once.or(again.map(|why| format!("the second time: {why}")));
+        let expected = EXPECTED_TO_DIFFER.iter().find(|(listed, _)| *listed == id);
+        match (difference, expected) {
+            (Some(why), None) => unexpected.push(format!("{id}: {} — {why}", query_of(&case))),
+            (None, Some((_, waits_for))) => {
+                unexpected.push(format!("{id} agrees now: take it off the list ({waits_for})"))
+            }
+            _ => {}
+        }
+    }
+    (asked, unexpected)
+}
+
 fn check_corpus(place: Place, how: How) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().join("data");
@@ -61,23 +83,7 @@ fn check_corpus(place: Place, how: How) {
     std::fs::write(&config, split).expect("written");
     let server = Server::start(&data, Some(&config), &[]);
     push_dataset(&server, place);
-    let mut unexpected = Vec::new();
-    let mut asked = 0;
-    for case in corpus() {
-        asked += 1;
-        let id = case["id"].as_str().expect("every case has an id").to_owned();
-        let once = difference(&case, &ask(&server, &case));
-        let again = (how == How::SplitAndKept).then(|| difference(&case, &ask(&server, &case))).flatten();
-        let difference = once.or(again.map(|why| format!("the second time: {why}")));
-        let expected = EXPECTED_TO_DIFFER.iter().find(|(listed, _)| *listed == id);
-        match (difference, expected) {
-            (Some(why), None) => unexpected.push(format!("{id}: {} — {why}", query_of(&case))),
-            (None, Some((_, waits_for))) => {
-                unexpected.push(format!("{id} agrees now: take it off the list ({waits_for})"))
-            }
-            _ => {}
-        }
-    }
+    let (asked, unexpected) = disagreements(&server, how);
     assert!(asked > 300, "only {asked} cases were read");
     assert!(unexpected.is_empty(), "{place:?}: {} of {asked}:\n{}", unexpected.len(), unexpected.join("\n"));
     if how == How::SplitAndKept {
@@ -93,7 +99,7 @@ fn metric(server: &Server, series: &str) -> f64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {series}"))
 }
 
-fn push_dataset(server: &Server, place: Place) {
+pub(crate) fn push_dataset(server: &Server, place: Place) {
     let mut files: Vec<PathBuf> = std::fs::read_dir(repository("tests/golden/dataset"))
         .expect("the dataset is in the repository")
         .map(|entry| entry.expect("readable").path())

@@ -5,11 +5,13 @@
 #![expect(clippy::disallowed_methods, reason = "real programs are driven by the wall clock")]
 
 mod access;
+mod backup;
 mod broker;
 mod clients;
 mod dataset;
 mod demo;
 mod docs;
+mod encryption;
 mod exercise;
 mod golden;
 mod grafana;
@@ -17,9 +19,11 @@ mod harness;
 mod kafka;
 mod kill;
 mod lifecycle;
+mod object_storage;
 mod page;
 mod pushes;
 mod queries;
+mod s3;
 mod sql;
 mod stack;
 mod tail;

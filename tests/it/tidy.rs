@@ -5,10 +5,10 @@
 //! | layer | modules | |
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
-//! | L1 | tasks, telemetry, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
+//! | L1 | tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline | islands that never import each other |
 //! | L3 | catalog, ingest, query, flow | engines; `catalog` says where rows are |
-//! | L4 | receive, rules | edges |
+//! | L4 | backup, doctor, receive, rules | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
 //! An exception that is no longer needed fails, so that the list only shrinks.
@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("http_client", 1),
     ("tasks", 1),
     ("telemetry", 1),
+    ("seal", 1),
     ("store", 1),
     ("streams", 1),
     ("template", 1),
@@ -38,6 +39,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("ingest", 3),
     ("query", 3),
     ("flow", 3),
+    ("backup", 4),
+    ("doctor", 4),
     ("receive", 4),
     ("rules", 4),
     ("config", 5),

@@ -21,6 +21,11 @@ use crate::types::txn::TxnStep;
 const READER_VERSION: i32 = 1;
 const WRITER_VERSION: i32 = 2;
 
+/// Newest form of the table's files and of their footers that this program reads and writes; it is in the table's
+/// configuration. A table without it has the first.
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &str = "millrace.format";
+
 /// One line; exactly one field is there. Unknown actions leave all empty and are skipped.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -262,7 +267,7 @@ pub(super) fn encode_creation(now: UnixNanos, table_id: &str) -> Vec<u8> {
         format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
         schema_string: schema_string(),
         partition_columns: vec!["tenant".to_owned(), "date".to_owned()],
-        configuration: BTreeMap::new(),
+        configuration: BTreeMap::from([(FORMAT_KEY.to_owned(), FORMAT.to_string())]),
         created_time: Some(millis(now)),
     };
     let mut out = Vec::new();
@@ -285,6 +290,11 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Action>, String> {
 
 /// Refuses a table that a newer writer upgraded.
 pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
+    if let Some(format) = action.meta_data.as_ref().and_then(|meta_data| meta_data.configuration.get(FORMAT_KEY))
+        && format.parse::<u32>().map_or(true, |format| format > FORMAT)
+    {
+        return Err(TableError::Newer { format: format.clone(), known: FORMAT });
+    }
     match &action.protocol {
         Some(p) if p.min_reader_version > READER_VERSION || p.min_writer_version > WRITER_VERSION => {
             Err(TableError::Unsupported { reader: p.min_reader_version, writer: p.min_writer_version })

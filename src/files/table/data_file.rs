@@ -4,10 +4,14 @@
 //! store: tenant=a%2Ab/date=2026-01-15/part-<name>.parquet      Hive's escapes in directory names
 //! log:   tenant=a%252Ab/date=2026-01-15/part-<name>.parquet    a URI: each % escaped once more
 //! ```
+//!
+//! A name that ends in `-x` and 16 hexadecimal digits carries the XXH3 of the file's bytes, so that whoever has the
+//! file can tell whether it is whole.
 
 use chrono::{Days, NaiveDate};
 use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::types::ids::TenantId;
 use crate::types::time::UnixNanos;
@@ -39,6 +43,22 @@ impl DataFile {
     pub fn path_for(tenant: &TenantId, day: i32, name: &str) -> String {
         let tenant = utf8_percent_encode(tenant.as_str(), DIRECTORY_ESCAPES);
         format!("tenant={tenant}/date={}/part-{name}.parquet", date_text(day))
+    }
+
+    /// Path of a new file that carries the checksum of its content.
+    pub fn path_with_checksum(tenant: &TenantId, day: i32, name: &str, content: &[u8]) -> String {
+        Self::path_for(tenant, day, &format!("{name}-x{:016x}", xxh3_64(content)))
+    }
+
+    /// XXH3 of the content, if the name carries it.
+    pub fn checksum(&self) -> Option<u64> {
+        let digits = self.path.strip_suffix(".parquet")?.rsplit_once("-x")?.1;
+        if digits.len() == 16 { u64::from_str_radix(digits, 16).ok() } else { None }
+    }
+
+    /// Whether `content` is that of the file, as far as its name tells.
+    pub fn has_checksum_of(&self, content: &[u8]) -> bool {
+        self.checksum().is_none_or(|checksum| checksum == xxh3_64(content))
     }
 
     /// Where the file is in the store of the table at `root`.

@@ -15,6 +15,7 @@ use super::actions::{self, Action, MetaData, Protocol};
 use super::checkpoint;
 use super::data_file::{DataFile, place};
 use super::{TableError, Txn};
+use crate::seal::{SealError, envelope};
 use crate::types::time::UnixNanos;
 
 const LOG_DIRECTORY: &str = "_delta_log";
@@ -68,7 +69,7 @@ struct LastCheckpoint {
 
 /// An object of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Entry {
+pub(super) enum Entry {
     Checkpoint(u64),
     Commit(u64),
 }
@@ -78,7 +79,7 @@ pub(super) fn version_name(version: u64) -> String {
     format!("{LOG_DIRECTORY}/{version:020}.json")
 }
 
-fn checkpoint_name(version: u64) -> String {
+pub(super) fn checkpoint_name(version: u64) -> String {
     format!("{LOG_DIRECTORY}/{version:020}.checkpoint.parquet")
 }
 
@@ -165,7 +166,7 @@ impl Log {
                     next = version + 1;
                     break;
                 }
-                Err(error @ TableError::Unsupported { .. }) => return Err(error),
+                Err(error @ (TableError::Unsupported { .. } | TableError::Newer { .. })) => return Err(error),
                 Err(error) => tracing::warn!(%error, version, "a checkpoint cannot be read; trying an older one"),
             }
         }
@@ -192,7 +193,7 @@ impl Log {
         Ok(replay)
     }
 
-    async fn read_checkpoint(&self, version: u64) -> Result<Replay, TableError> {
+    pub(super) async fn read_checkpoint(&self, version: u64) -> Result<Replay, TableError> {
         let name = checkpoint_name(version);
         let damaged = |reason: String| TableError::Corrupt { object: name.clone(), reason };
         let body = self.get(&name).await?.ok_or_else(|| damaged("it is missing".to_owned()))?;
@@ -208,13 +209,13 @@ impl Log {
         }
     }
 
-    async fn last_checkpoint(&self) -> Option<u64> {
+    pub(super) async fn last_checkpoint(&self) -> Option<u64> {
         let body = self.get(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")).await.ok()??;
         serde_json::from_slice::<LastCheckpoint>(&body).ok().map(|last| last.version)
     }
 
     /// Entries of version `from` and later.
-    async fn entries(&self, from: Option<u64>) -> Result<BTreeSet<Entry>, TableError> {
+    pub(super) async fn entries(&self, from: Option<u64>) -> Result<BTreeSet<Entry>, TableError> {
         let objects = self.objects(from).await?;
         Ok(objects.into_iter().map(|(entry, _)| entry).collect())
     }
@@ -263,13 +264,19 @@ impl Log {
 
     async fn get(&self, name: &str) -> Result<Option<bytes::Bytes>, TableError> {
         match self.store.get(&self.path(name)).await {
-            Ok(found) => Ok(Some(found.bytes().await?)),
+            Ok(found) => {
+                let body = found.bytes().await?;
+                match envelope::is_sealed(&body) {
+                    true => Err(TableError::Sealed { object: name.to_owned(), source: SealError::NoKeys }),
+                    false => Ok(Some(body)),
+                }
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn path(&self, name: &str) -> Path {
+    pub(super) fn path(&self, name: &str) -> Path {
         place(&self.root, name).expect("names of the log are well-formed")
     }
 }
@@ -307,10 +314,16 @@ pub(super) async fn checkpoint(log: &Arc<Log>, now: UnixNanos) -> Result<u64, Ta
     let version = replay.version;
     let (body, size) = on_blocking_thread(move || checkpoint::encode(replay)).await??;
     log.store.put(&log.path(&checkpoint_name(version)), body.into()).await?;
-    let last = serde_json::to_vec(&LastCheckpoint { version, size }).expect("integers always serialise");
-    log.store.put(&log.path(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")), last.into()).await?;
+    let (name, last) = last_checkpoint(version, size);
+    log.store.put(&log.path(&name), last.into()).await?;
     log.drop_expired(now_ms).await?;
     Ok(version)
+}
+
+/// Name and body of the hint that points to a checkpoint of `size` actions.
+pub(super) fn last_checkpoint(version: u64, size: u64) -> (String, Vec<u8>) {
+    let body = serde_json::to_vec(&LastCheckpoint { version, size }).expect("integers always serialise");
+    (format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}"), body)
 }
 
 async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TableError> {

@@ -1,0 +1,50 @@
+//! Where commands that work on the kept data find it: the same file, flags and defaults as the server's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::{CliError, Serve};
+use crate::config::Config;
+use crate::store::{Location, Place};
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Flags that say where the data is.
+#[derive(Debug, Default, Clone, Args)]
+pub struct PlaceArgs {
+    /// The server's configuration, YAML.
+    #[arg(long = "config", env = "MILLRACE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Replaces ${VAR} and ${VAR:-default} in the configuration.
+    #[arg(long = "config.expand-env", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    pub expand_env: bool,
+    /// Where everything is kept.
+    #[arg(long = "data", env = "MILLRACE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The server's settings.
+    pub fn settings(&self) -> Result<Config, CliError> {
+        let serve = Serve {
+            config: self.config.clone(),
+            expand_env: self.expand_env,
+            data: self.data.clone(),
+            ..Serve::default()
+        };
+        Ok(serve.settings()?.config)
+    }
+
+    /// The data directory and its table.
+    pub fn open(&self, config: &Config) -> Result<Place, AnyError> {
+        let location = config.table_location()?;
+        let sealing = config.sealing()?;
+        let table = location.open(sealing.as_ref())?;
+        let table_dir = match location {
+            Location::Directory(path) => Some(path),
+            Location::Bucket(_) => None,
+        };
+        Ok(Place { data_dir: config.data_dir(), table, sealing, table_dir })
+    }
+}
