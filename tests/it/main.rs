@@ -11,6 +11,7 @@ mod clients;
 mod dataset;
 mod demo;
 mod docs;
+mod doctor;
 mod encryption;
 mod exercise;
 mod golden;
