@@ -174,7 +174,10 @@ fn a_damaged_checkpoint_is_made_anew_and_orphans_are_moved_away() {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
     std::fs::File::options().write(true).open(&orphan).and_then(|file| file.set_modified(old)).expect("aged");
     let (code, said) = doctor(&data, &[]);
-    assert!(code == 1 && said.contains("checkpoint.parquet") && said.contains("no version of the table names it"), "{said}");
+    assert!(
+        code == 1 && said.contains("checkpoint.parquet") && said.contains("no version of the table names it"),
+        "{said}"
+    );
     let (code, said) = doctor(&data, &["--repair"]);
     assert!(code == 0 && said.contains("a new checkpoint of version 3"), "{said}");
     assert!(!orphan.exists());
