@@ -26,6 +26,7 @@ use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::ingest::limits::Limits;
 use crate::receive::kafka::settings::KafkaConfig;
+use crate::rules::settings::{FlowConfig, RulerConfig};
 use crate::types::units::{ByteSize, GoDuration};
 
 pub use load::{ConfigError, Loaded};
@@ -51,6 +52,7 @@ pub struct Config {
     pub runtime_config: RuntimeConfigFile,
     pub kafka: KafkaConfig,
     pub access: AccessConfig,
+    pub ruler: RulerConfig,
     pub millrace: MillraceConfig,
 }
 
@@ -174,6 +176,7 @@ pub struct MillraceConfig {
     pub table: TableConfig,
     pub flush: FlushConfig,
     pub wal: WalSettings,
+    pub flow: FlowConfig,
     pub push: PushConfig,
     pub query: QueryConfig,
     pub backup: BackupConfig,

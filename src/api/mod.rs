@@ -17,6 +17,7 @@ pub mod middleware;
 pub mod params;
 pub mod ring;
 pub mod router;
+pub mod rules;
 pub mod running;
 pub mod sql;
 pub mod storage;
@@ -39,6 +40,7 @@ use crate::ingest::gate::IngestGates;
 use crate::ingest::limits::Limits;
 use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
+use crate::rules::Ruler;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -89,6 +91,8 @@ pub struct AppState {
     pub ready: Readiness,
     /// Where to hear of rows as they become visible.
     pub arrivals: Arrivals,
+    /// None: this process evaluates no rules.
+    pub rules: Option<Arc<Ruler>>,
     /// Cancelled when the server is to stop, by a signal or by a request.
     pub stopping: CancellationToken,
     /// When the process started.

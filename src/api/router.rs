@@ -9,7 +9,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::api::loki::{detected, format_query, labels, patterns, push, query, series, status, tail, volume};
-use crate::api::{AppState, Shared, admin, middleware, ring, running, sql, storage, tenant, ui};
+use crate::api::{AppState, Shared, admin, middleware, ring, rules, running, sql, storage, tenant, ui};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
@@ -45,6 +45,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/queries", get(running::list))
         .route("/api/v1/queries/{id}", delete(running::stop))
         .route("/api/v1/storage", get(storage::storage))
+        .merge(rules::of_a_tenant())
         .layer(from_fn_with_state(shared.clone(), tenant::identify));
     let of_anyone = Router::new()
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))

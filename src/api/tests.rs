@@ -79,6 +79,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         metrics: Arc::new(Metrics::new()),
         clock,
         ready: Readiness::default(),
+        rules: None,
         log_level: LogLevel::detached(),
         arrivals: Arrivals::default(),
         stopping: CancellationToken::new(),

@@ -105,6 +105,8 @@ fn check(config: &Config) -> Vec<String> {
     problems.extend(config.table_location().err().map(|error| error.to_string()));
     problems.extend(config.kafka.problems());
     problems.extend(config.access.problems());
+    problems.extend(config.ruler.problems());
+    problems.extend(config.millrace.flow.problems());
     problems
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::flow::{Feed, FlowError, FlowGroup, FlowRule, FlowStatus, GroupId, Order, RuleOperator, Timing, compile};
 use crate::query::Engine;
@@ -59,6 +60,7 @@ pub struct Ruler {
     reloading: tokio::sync::Mutex<Loaded>,
     /// Rung by the API when files changed.
     changed: tokio::sync::Notify,
+    tasks: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +113,7 @@ impl Ruler {
             groups: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             changed: tokio::sync::Notify::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -218,6 +221,16 @@ impl Ruler {
         Ok(())
     }
 
+    /// Lets the groups make what they have been given, and writes their states.
+    pub async fn end(&self, patience: Duration) {
+        self.groups.lock().running.clear();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("rule groups were still evaluating");
+        }
+        self.parts.surroundings.states.write().await;
+    }
+
     fn exchange(self: &Arc<Self>, tenants: &BTreeMap<TenantId, Namespaces>) {
         let mut wanted: Vec<(GroupKey, Arc<RuleGroup>)> = Vec::new();
         for (tenant, namespaces) in tenants {
@@ -301,7 +314,7 @@ impl Ruler {
             rounds,
             group: group.clone(),
         };
-        tokio::spawn(task.run(received));
+        self.tasks.spawn(task.run(received));
         let empty: Vec<Option<RuleOperator>> =
             operators.iter().map(|operator| operator.as_ref().map(RuleOperator::emptied)).collect();
         let rules = operators.into_iter().zip(&group.rules);

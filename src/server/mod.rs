@@ -6,6 +6,7 @@
 //! ```
 
 mod object_storage;
+mod rules;
 pub mod runtime_config;
 pub mod store;
 
@@ -57,6 +58,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
+    let rules = rules::start(&config, &store, &metrics, &clock, Arc::new(rules::Nowhere), Arc::new(rules::Nowhere)).await?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
     let state = AppState {
@@ -70,6 +72,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         clock: clock.clone(),
         ready: ready.clone(),
         log_level,
+        rules: Some(rules.ruler.clone()),
         arrivals: store.shard.arrivals().clone(),
         stopping: stopping.clone(),
         started: clock.now(),
@@ -97,6 +100,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     if let Some(overrides) = overrides {
         overrides.abort();
     }
+    rules.stop().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -117,6 +117,10 @@ impl Server {
         reply(request.send(body))
     }
 
+    pub(crate) fn delete(&self, path: &str) -> Reply {
+        reply(agent().delete(format!("{}{path}", self.url)).call())
+    }
+
     /// Pushes JSON; anything but 204 fails the test.
     pub(crate) fn push(&self, body: &Value) {
         let answer =

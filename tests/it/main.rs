@@ -25,6 +25,7 @@ mod page;
 mod pushes;
 mod queries;
 mod s3;
+mod rules;
 mod sql;
 mod stack;
 mod tail;
