@@ -58,7 +58,8 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
-    let rules = rules::start(&config, &store, &metrics, &clock, Arc::new(rules::Nowhere), Arc::new(rules::Nowhere)).await?;
+    let rules =
+        rules::start(&config, &store, &metrics, &clock, Arc::new(rules::Nowhere), Arc::new(rules::Nowhere)).await?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
     let state = AppState {

@@ -208,8 +208,9 @@ fn an_alert_reaches_every_manager_and_is_resolved() {
     let pushed = Instant::now();
     push(&server, "gw", &["error one", "fine", "error two", "error three", "error four", "error five"]);
     push(&server, "other", &["error", "error", "error", "error"]);
-    let (request, alert) =
-        until("the alert", || other.alerts("TooManyErrors").into_iter().find(|(_, a)| a["labels"]["severity"] == "critical"));
+    let (request, alert) = until("the alert", || {
+        other.alerts("TooManyErrors").into_iter().find(|(_, a)| a["labels"]["severity"] == "critical")
+    });
     // The documented schema, field by field.
     assert_eq!(request.path, "/api/v2/alerts");
     assert_eq!(request.headers["content-type"], "application/json");
@@ -288,9 +289,7 @@ fn timers_and_firing_alerts_survive_a_kill() {
     assert_eq!(again["startsAt"], first["startsAt"]);
     assert_eq!(until("the timer ends", || active_at(&server, "Held", "firing")), held);
     let (_, told) = until("that is told", || manager.alerts("Held").into_iter().next());
-    let time = |text: &Value| {
-        chrono::DateTime::parse_from_rfc3339(text.as_str().expect("a time")).expect("RFC 3339")
-    };
+    let time = |text: &Value| chrono::DateTime::parse_from_rfc3339(text.as_str().expect("a time")).expect("RFC 3339");
     let waited = time(&told["startsAt"]) - chrono::DateTime::parse_from_rfc3339(&held).expect("RFC 3339");
     assert!(waited.num_seconds() >= 8 && waited.num_seconds() <= 12, "held for {waited}");
     server.stop();
@@ -327,9 +326,16 @@ fn groups_are_set_and_deleted_over_http() {
     let group = "name: api\ninterval: 1s\nrules:\n- alert: OfApi\n  expr: vector(2) > 1\n  labels: {team: x}\n";
     for prefix in ["/loki/api/v1/rules", "/api/prom/rules"] {
         let set = server.post(&format!("{prefix}/my%2Fspace"), &[], group.as_bytes());
-        assert_eq!((set.status, set.text().as_str()), (202, r#"{"status":"success","data":null,"errorType":"","error":""}"#));
+        assert_eq!(
+            (set.status, set.text().as_str()),
+            (202, r#"{"status":"success","data":null,"errorType":"","error":""}"#)
+        );
         let listed = server.get(prefix, &[]).text();
-        assert!(listed.contains("\"my/space\":\n    - name: api\n      interval: 1s\n") || listed.contains("my/space:\n    - name: api\n"), "{listed}");
+        assert!(
+            listed.contains("\"my/space\":\n    - name: api\n      interval: 1s\n")
+                || listed.contains("my/space:\n    - name: api\n"),
+            "{listed}"
+        );
         assert!(listed.contains("rules.yaml:\n    - name: file\n"), "{listed}");
         let one = server.get(&format!("{prefix}/my%2Fspace/api"), &[]).text();
         assert!(one.starts_with("name: api\n") && one.contains("alert: OfApi"), "{one}");
@@ -362,6 +368,9 @@ fn groups_are_set_and_deleted_over_http() {
         let alerts = server.get("/prometheus/api/v1/alerts", &[]).json()["data"]["alerts"].clone();
         (alerts[0]["state"] == "firing").then_some(alerts)
     });
-    assert_eq!((alerts[0]["labels"]["alertname"].as_str(), alerts[0]["value"].as_str()), (Some("OfFile"), Some("1e+00")));
+    assert_eq!(
+        (alerts[0]["labels"]["alertname"].as_str(), alerts[0]["value"].as_str()),
+        (Some("OfFile"), Some("1e+00"))
+    );
     server.stop();
 }

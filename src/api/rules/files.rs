@@ -100,8 +100,7 @@ pub(super) async fn delete(
 }
 
 fn listed(shared: &Shared, tenant: &TenantId, namespace: Option<&str>, params: &Params) -> Result<Response, ApiError> {
-    let wanted: Vec<(&str, &str)> =
-        params.get("labels").split(',').filter_map(|label| label.split_once(':')).collect();
+    let wanted: Vec<(&str, &str)> = params.get("labels").split(',').filter_map(|label| label.split_once(':')).collect();
     let mut files: BTreeMap<String, RuleFile> = BTreeMap::new();
     for (name, group) in groups(shared, tenant)? {
         if namespace.is_some_and(|namespace| namespace != name) {
@@ -124,9 +123,9 @@ fn listed(shared: &Shared, tenant: &TenantId, namespace: Option<&str>, params: &
 /// The group with the rules alone that have one of the labels.
 fn with_labels(group: &RuleGroup, wanted: &[(&str, &str)]) -> RuleGroup {
     let mut group = group.clone();
-    group.rules.retain(|rule| {
-        rule.labels.iter().any(|(name, value)| wanted.contains(&(name.as_str(), value.as_str())))
-    });
+    group
+        .rules
+        .retain(|rule| rule.labels.iter().any(|(name, value)| wanted.contains(&(name.as_str(), value.as_str()))));
     group
 }
 

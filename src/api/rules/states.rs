@@ -101,8 +101,7 @@ fn rule_json(group: &ShownGroup, number: usize, rule: &Rule) -> Value {
             shown.insert("stateSeries".to_owned(), json!(status.series));
             shown.insert("rows".to_owned(), json!(status.rows));
             shown.insert("lateRows".to_owned(), json!(status.missed));
-            let completeness =
-                if status.rows == 0 { 1.0 } else { 1.0 - status.missed as f64 / status.rows as f64 };
+            let completeness = if status.rows == 0 { 1.0 } else { 1.0 - status.missed as f64 / status.rows as f64 };
             shown.insert("completeness".to_owned(), json!(completeness));
         }
     }
