@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Ruling;
 use crate::rules::directory::StoreError;
 use crate::rules::read::read_group;
 use crate::rules::write::{write_group, write_namespaces};
@@ -26,7 +26,7 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 pub(super) async fn list(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     params: Params,
 ) -> Result<Response, ApiError> {
     listed(&shared, &tenant, None, &params)
@@ -34,7 +34,7 @@ pub(super) async fn list(
 
 pub(super) async fn list_one(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     UrlPath(namespace): UrlPath<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
@@ -44,7 +44,7 @@ pub(super) async fn list_one(
 
 pub(super) async fn group(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     UrlPath((namespace, name)): UrlPath<(String, String)>,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;
@@ -58,7 +58,7 @@ pub(super) async fn group(
 
 pub(super) async fn set(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     UrlPath(namespace): UrlPath<String>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -78,7 +78,7 @@ pub(super) async fn set(
 
 pub(super) async fn delete_all(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     UrlPath(namespace): UrlPath<String>,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;
@@ -89,7 +89,7 @@ pub(super) async fn delete_all(
 
 pub(super) async fn delete(
     State(shared): State<Shared>,
-    Tenant(tenant): Tenant,
+    Ruling(tenant): Ruling,
     UrlPath((namespace, name)): UrlPath<(String, String)>,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Shared;
 use crate::api::params::Params;
-use crate::api::tenant::Tenant;
+use crate::api::tenant::Ruling;
 use crate::rules::alerts::Alert;
 use crate::rules::render::{format_value, rfc3339};
 use crate::rules::view::{Mode, RuleView};
@@ -18,7 +18,7 @@ use crate::rules::{Rule, RuleKind, ShownGroup};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 
-pub(super) async fn rules(State(shared): State<Shared>, Tenant(tenant): Tenant, params: Params) -> Response {
+pub(super) async fn rules(State(shared): State<Shared>, Ruling(tenant): Ruling, params: Params) -> Response {
     let kind = params.get("type").to_lowercase();
     if !["", "alert", "record"].contains(&kind.as_str()) {
         return failed(StatusCode::BAD_REQUEST, "bad_data", &format!("not supported value {:?}", params.get("type")));
@@ -57,7 +57,7 @@ pub(super) async fn rules(State(shared): State<Shared>, Tenant(tenant): Tenant, 
     succeeded(json!({"groups": groups}))
 }
 
-pub(super) async fn alerts(State(shared): State<Shared>, Tenant(tenant): Tenant) -> Response {
+pub(super) async fn alerts(State(shared): State<Shared>, Ruling(tenant): Ruling) -> Response {
     let shown = shared.state.rules.as_ref().map(|ruler| ruler.shown(&tenant)).unwrap_or_default();
     let alerts = shown.iter().flat_map(|group| &group.view.rules).flat_map(|rule| &rule.alerts);
     succeeded(json!({"alerts": alerts.map(alert_json).collect::<Vec<_>>()}))
