@@ -8,8 +8,10 @@
 //! The lock is held for moments, never across an await.
 
 mod changes;
+mod files;
+mod hides;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -20,12 +22,15 @@ use crate::files::DataFile;
 use crate::files::table::Change;
 use crate::head::{Head, HeadPart, HeadStats, RowHash, SealedHead, SourceGap};
 use crate::streams::Streams;
-use crate::types::ids::{Lsn, TenantId};
+use crate::types::ids::{IngestSeq, Lsn, TenantId};
 use crate::types::time::{TimeRange, UnixNanos};
 use crate::types::txn::TxnStep;
 
 pub use changes::ChangeSeq;
 use changes::Changes;
+use files::FileSet;
+pub use files::{Partition, Retired};
+pub use hides::{Hide, RowPredicate};
 
 /// The one place that says where rows are.
 #[derive(Debug)]
@@ -55,9 +60,13 @@ struct Inner {
     head: Head,
     /// Oldest first.
     flushing: Vec<Arc<SealedHead>>,
-    files: HashMap<TenantId, BTreeMap<i32, Vec<Arc<DataFile>>>>,
-    totals: FileTotals,
+    files: FileSet,
     changes: Changes,
+    /// The newest ingest sequence given out.
+    seq: IngestSeq,
+    /// Sequence of the head before this one, whose rows are known as repeats.
+    remembered_since: IngestSeq,
+    hides: HashMap<TenantId, Vec<Arc<Hide>>>,
 }
 
 /// Sums over all live files.
@@ -74,6 +83,17 @@ pub struct Snapshot {
     pub parts: Vec<Arc<HeadPart>>,
     /// Files that overlap the range asked for.
     pub files: Vec<Arc<DataFile>>,
+    /// What is hidden of their rows.
+    pub hides: Vec<Arc<Hide>>,
+}
+
+/// What lies between rows that are there and rows that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// All rows there are came in at or before, those that come later.
+    pub seq: IngestSeq,
+    /// The last record of the log among them.
+    pub last_lsn: Lsn,
 }
 
 /// One durable record on its way into the head.
@@ -89,14 +109,16 @@ pub struct Arrival {
 impl Catalog {
     /// A catalog over the files of the table, its head empty after `flushed`.
     pub fn new(streams: Arc<Streams>, files: Vec<DataFile>, flushed: Lsn) -> Self {
-        let mut inner = Inner {
+        let seq = files.iter().map(|file| file.seq).max().unwrap_or_default();
+        let inner = Inner {
             head: Head::new(flushed),
             flushing: Vec::new(),
-            files: HashMap::new(),
-            totals: FileTotals::default(),
+            seq,
+            remembered_since: seq,
+            files: FileSet::of_table(files),
             changes: Changes::default(),
+            hides: HashMap::new(),
         };
-        inner.add_files(files);
         Catalog { streams, inner: Mutex::new(inner), watcher: OnceLock::new() }
     }
 
@@ -121,6 +143,7 @@ impl Catalog {
         now: UnixNanos,
     ) -> Vec<(Lsn, TenantId, RecordBatch)> {
         let mut inner = self.inner.lock();
+        inner.begin_head(now);
         let mut all_kept = Vec::new();
         for (lsn, arrival) in arrivals {
             inner.changes.rows_came(&arrival.tenant, arrival.rows.column(0).as_primitive::<Int64Type>().values());
@@ -146,6 +169,7 @@ impl Catalog {
         now: UnixNanos,
     ) -> Result<usize, SourceGap> {
         let mut inner = self.inner.lock();
+        inner.begin_head(now);
         let source = step.app_id.clone();
         let visible = rows.clone();
         let kept = inner.head.append_source(step, rows, now)?;
@@ -185,28 +209,37 @@ impl Catalog {
 
     /// Moves the head aside for a flush; `None` when it has no rows.
     pub fn seal(&self) -> Option<Arc<SealedHead>> {
-        let mut inner = self.inner.lock();
-        let sealed = Arc::new(inner.head.seal()?);
-        inner.flushing.push(sealed.clone());
-        Some(sealed)
+        self.inner.lock().seal()
     }
 
     /// Replaces a sealed head by the files that now hold its rows.
     pub fn flushed(&self, sealed: &Arc<SealedHead>, files: Vec<DataFile>) {
         let mut inner = self.inner.lock();
         inner.flushing.retain(|other| other.number != sealed.number);
-        inner.add_files(files);
+        inner.files.add(files);
+    }
+
+    /// Exchanges files for others, at once: `added` hold the rows of `removed` that are not hidden or expired.
+    pub fn replace(&self, removed: &[Arc<DataFile>], added: Vec<DataFile>, now: UnixNanos) {
+        let mut inner = self.inner.lock();
+        inner.files.remove(removed, now);
+        inner.files.add(added);
     }
 
     /// Takes over what another process committed.
-    pub fn apply(&self, change: Change) {
+    pub fn apply(&self, change: Change, now: UnixNanos) {
         let mut inner = self.inner.lock();
-        inner.remove_files(&change.removed);
-        for file in &change.added {
+        for file in inner.files.remove_paths(&change.removed, now) {
+            if !change.rows_stay {
+                let range = TimeRange::new(file.ts_min, file.ts_max.saturating_add(1));
+                inner.changes.range_changed(&file.tenant, range);
+            }
+        }
+        for file in change.added.iter().filter(|_| !change.rows_stay) {
             let range = TimeRange::new(file.ts_min, file.ts_max.saturating_add(1));
             inner.changes.range_changed(&file.tenant, range);
         }
-        inner.add_files(change.added);
+        inner.files.add(change.added);
     }
 
     /// What a query of `tenant` over `range` may read.
@@ -225,16 +258,77 @@ impl Catalog {
         }
         parts.extend(inner.head.parts(tenant));
         parts.retain(|part| range.overlaps_closed(part.bounds().0, part.bounds().1));
-        let mut files = Vec::new();
-        if let Some(days) = inner.files.get(tenant).filter(|_| !range.is_empty()) {
-            let last = UnixNanos(range.end.0.saturating_sub(1)).day();
-            for file in days.range(range.start.day()..=last).flat_map(|(_, files)| files) {
-                if range.overlaps_closed(file.ts_min, file.ts_max) {
-                    files.push(file.clone());
-                }
-            }
-        }
-        Snapshot { parts, files }
+        let files = inner.files.overlapping(tenant, range);
+        let overlaps =
+            |hide: &&Arc<Hide>| !range.is_empty() && hide.range.start < range.end && range.start < hide.range.end;
+        let hides = inner.hides.get(tenant).into_iter().flatten().filter(overlaps).cloned().collect();
+        Snapshot { parts, files, hides }
+    }
+
+    /// The live files by tenant and day, in their order.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.inner.lock().files.partitions()
+    }
+
+    /// The live files of one tenant and day.
+    pub fn files_of(&self, tenant: &TenantId, day: i32) -> Vec<Arc<DataFile>> {
+        self.inner.lock().files.of_day(tenant, day).to_vec()
+    }
+
+    /// Takes the files out that went at or before `until` and that no snapshot holds any more.
+    pub fn take_unread(&self, until: UnixNanos) -> Vec<Retired> {
+        self.inner.lock().files.take_unread(until)
+    }
+
+    /// Puts back what [`Catalog::take_unread`] gave and could not be deleted.
+    pub fn retire(&self, retired: Vec<Retired>) {
+        self.inner.lock().files.retire(retired);
+    }
+
+    /// Files that are gone and not deleted yet.
+    pub fn retired(&self) -> Vec<Retired> {
+        self.inner.lock().files.retired().to_vec()
+    }
+
+    /// Draws a line between the rows there are now and those that come: sets the head aside.
+    pub fn draw_line(&self, now: UnixNanos) -> Line {
+        let mut inner = self.inner.lock();
+        inner.seal();
+        Line { seq: inner.next_seq(now), last_lsn: inner.head.last_lsn() }
+    }
+
+    /// When the oldest rows came in of which repeats are still known.
+    pub fn remembered_since(&self) -> IngestSeq {
+        self.inner.lock().remembered_since
+    }
+
+    /// Takes rows that come again for new ones: they were deleted.
+    pub fn forget_repeats(&self, hashes: &[RowHash]) {
+        self.inner.lock().head.forget(hashes);
+    }
+
+    /// Hides rows from now on.
+    pub fn hide(&self, hide: Hide) {
+        let mut inner = self.inner.lock();
+        inner.seq = inner.seq.max(hide.ceiling);
+        inner.changes.range_changed(&hide.tenant, hide.range);
+        let of_tenant = inner.hides.entry(hide.tenant.clone()).or_default();
+        of_tenant.retain(|other| other.id != hide.id);
+        of_tenant.push(Arc::new(hide));
+    }
+
+    /// Ends a hide: its rows are gone, or are to be seen again.
+    pub fn unhide(&self, tenant: &TenantId, id: &str) {
+        let mut inner = self.inner.lock();
+        let Some(of_tenant) = inner.hides.get_mut(tenant) else { return };
+        let Some(at) = of_tenant.iter().position(|hide| &*hide.id == id) else { return };
+        let hide = of_tenant.remove(at);
+        inner.changes.range_changed(&hide.tenant, hide.range);
+    }
+
+    /// What is hidden of a tenant's rows, oldest request first.
+    pub fn hides(&self, tenant: &TenantId) -> Vec<Arc<Hide>> {
+        self.inner.lock().hides.get(tenant).cloned().unwrap_or_default()
     }
 
     /// The latest change there is; take it before the snapshot of the answer it is kept with.
@@ -263,7 +357,7 @@ impl Catalog {
     }
 
     pub fn file_totals(&self) -> FileTotals {
-        self.inner.lock().totals
+        self.inner.lock().files.totals()
     }
 
     /// Distinct streams in heads, by tenant.
@@ -289,35 +383,23 @@ impl Catalog {
 }
 
 impl Inner {
-    /// Adds files; one that is there already is there once.
-    fn add_files(&mut self, files: Vec<DataFile>) {
-        for file in files {
-            let of_day = self.files.entry(file.tenant.clone()).or_default().entry(file.day).or_default();
-            if of_day.iter().any(|known| known.path == file.path) {
-                continue;
-            }
-            self.totals.files += 1;
-            self.totals.rows += file.rows;
-            self.totals.bytes += file.bytes;
-            of_day.push(Arc::new(file));
+    /// Says when the rows of an empty head come in.
+    fn begin_head(&mut self, now: UnixNanos) {
+        if self.head.stats().is_empty() {
+            let seq = self.next_seq(now);
+            self.head.begin(seq);
         }
     }
 
-    fn remove_files(&mut self, paths: &[String]) {
-        if paths.is_empty() {
-            return;
-        }
-        let gone: HashSet<&str> = paths.iter().map(String::as_str).collect();
-        for of_day in self.files.values_mut().flat_map(BTreeMap::values_mut) {
-            of_day.retain(|file| {
-                let stays = !gone.contains(file.path.as_str());
-                if !stays {
-                    self.totals.files -= 1;
-                    self.totals.rows -= file.rows;
-                    self.totals.bytes -= file.bytes;
-                }
-                stays
-            });
-        }
+    fn seal(&mut self) -> Option<Arc<SealedHead>> {
+        let sealed = Arc::new(self.head.seal()?);
+        self.remembered_since = sealed.seq;
+        self.flushing.push(sealed.clone());
+        Some(sealed)
+    }
+
+    fn next_seq(&mut self, now: UnixNanos) -> IngestSeq {
+        self.seq = IngestSeq(u64::try_from(now.0).unwrap_or(0).max(self.seq.0 + 1));
+        self.seq
     }
 }

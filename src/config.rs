@@ -28,6 +28,7 @@ use crate::ingest::limits::Limits;
 use crate::receive::kafka::settings::KafkaConfig;
 use crate::rules::settings::{FlowConfig, RulerConfig};
 use crate::types::units::{ByteSize, GoDuration};
+use crate::upkeep::{CompactionConfig, CompactorConfig, ErasureConfig};
 
 pub use load::{ConfigError, Loaded};
 
@@ -53,6 +54,7 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub access: AccessConfig,
     pub ruler: RulerConfig,
+    pub compactor: CompactorConfig,
     pub millrace: MillraceConfig,
 }
 
@@ -174,6 +176,8 @@ pub struct MillraceConfig {
     /// Everything the server keeps. None: see [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
     pub table: TableConfig,
+    pub compaction: CompactionConfig,
+    pub erasure: ErasureConfig,
     pub flush: FlushConfig,
     pub wal: WalSettings,
     pub flow: FlowConfig,

@@ -14,6 +14,7 @@
 pub mod types;
 // L1 floor: syntax and templates are pure text, which the engines build on
 pub mod http_client;
+pub mod failpoint;
 pub mod logql;
 pub mod patterns;
 pub mod seal;
@@ -33,6 +34,7 @@ pub mod catalog;
 pub mod flow;
 pub mod ingest;
 pub mod query;
+pub mod upkeep;
 // L4 edges
 pub mod backup;
 pub mod doctor;

@@ -57,6 +57,7 @@ fn check_kafka(serve: &Serve) -> Result<(), AnyError> {
 
 fn run(serve: &Serve) -> Result<(), AnyError> {
     let loaded = serve.settings()?;
+    millrace::failpoint::arm_from_environment()?;
     if serve.verify_config {
         return Ok(());
     }

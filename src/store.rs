@@ -24,6 +24,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use durable::Durable;
+pub use durable::remove_unfinished;
 pub use measured::{Measured, OPERATIONS, OperationStats, StoreStats};
 use sealed::Sealed;
 pub use sealed::{RenewError, Sealing, renew};

@@ -23,6 +23,7 @@ pub mod sql;
 pub mod storage;
 pub mod tenant;
 pub mod ui;
+pub mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
 use crate::types::ids::TenantId;
 use crate::types::time::{Clock, UnixNanos};
+use crate::upkeep::Upkeep;
 
 pub use router::router;
 
@@ -86,6 +88,8 @@ pub struct AppState {
     pub config: Arc<Config>,
     pub limits: LimitsOf,
     pub gates: IngestGates,
+    /// None where nothing is kept.
+    pub upkeep: Option<Upkeep>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub ready: Readiness,

@@ -8,8 +8,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
-use crate::api::loki::{detected, format_query, labels, patterns, push, query, series, status, tail, volume};
-use crate::api::{AppState, Shared, admin, middleware, ring, rules, running, sql, storage, tenant, ui};
+use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
+use crate::api::{AppState, Shared, admin, middleware, ring, rules, running, sql, storage, tenant, ui, upkeep};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
@@ -41,6 +41,8 @@ pub fn router(state: AppState) -> Router {
         .route("/loki/api/v1/tail", get(tail::tail))
         .route("/loki/api/v1/drilldown-limits", get(status::drilldown_limits))
         .route("/config/tenant/v1/limits", get(status::tenant_limits))
+        .route("/loki/api/v1/delete", post(delete::add).put(delete::add).get(delete::list).delete(delete::cancel))
+        .route("/loki/api/v1/delete/certificate", get(delete::certificate))
         .route("/api/v1/sql", get(sql::sql).post(sql::sql))
         .route("/api/v1/queries", get(running::list))
         .route("/api/v1/queries/{id}", delete(running::stop))
@@ -58,6 +60,8 @@ pub fn router(state: AppState) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/config", get(admin::config))
         .route("/services", get(admin::services))
+        .route("/api/v1/table/status", get(upkeep::table_status))
+        .route("/api/v1/table/upkeep", post(upkeep::wake))
         .route("/flush", get(admin::flush).post(admin::flush))
         .route("/log_level", get(admin::log_level).post(admin::set_log_level))
         .route("/ingester/shutdown", post(ring::shutdown))

@@ -75,6 +75,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         ingest: sink.clone(),
         limits: LimitsOf::new(config.limits_config.clone()),
         gates: IngestGates::default(),
+        upkeep: None,
         config: Arc::new(config),
         metrics: Arc::new(Metrics::new()),
         clock,

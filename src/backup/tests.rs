@@ -8,7 +8,7 @@ use super::*;
 use crate::files::DataFile;
 use crate::files::table::{OPERATION_DELETE, OPERATION_WRITE, Table, TableSnapshot};
 use crate::store::{Location, Place};
-use crate::types::ids::TenantId;
+use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{Clock, UnixNanos};
 use crate::types::txn::{After, TxnStep};
 
@@ -59,15 +59,9 @@ impl World {
         let tenant = TenantId::single();
         let path = DataFile::path_for(&tenant, 20_000, &format!("{}", self.written));
         let body = format!("rows {}", self.written);
-        let file = DataFile {
-            path,
-            tenant,
-            day: 20_000,
-            bytes: body.len() as u64,
-            rows: 1,
-            ts_min: UnixNanos(0),
-            ts_max: UnixNanos(1),
-        };
+        let mut file = DataFile::new(tenant, 20_000, path, IngestSeq(1));
+        (file.bytes, file.rows) = (body.len() as u64, 1);
+        (file.ts_min, file.ts_max) = (UnixNanos(0), UnixNanos(1));
         self.place.table.raw.put(&file.location(&self.place.table.root), body.into()).await.expect("put");
         let step = TxnStep { app_id: LOG.into(), after: After::AnyLower, to: self.written as i64 };
         self.table.commit(std::slice::from_ref(&file), &[], &[step], OPERATION_WRITE).await.expect("commits");

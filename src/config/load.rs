@@ -107,6 +107,9 @@ fn check(config: &Config) -> Vec<String> {
     problems.extend(config.access.problems());
     problems.extend(config.ruler.problems());
     problems.extend(config.millrace.flow.problems());
+    problems.extend(config.limits_config.problems().into_iter().map(|problem| format!("limits_config.{problem}")));
+    problems.extend(config.compactor.problems());
+    problems.extend(config.millrace.compaction.problems());
     problems
 }
 

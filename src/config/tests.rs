@@ -57,7 +57,6 @@ fn the_exercises_file_of_loki_2_9_starts() {
         "ruler.enable_alertmanager_v2",
         "schema_config.configs",
         "server.grpc_listen_port",
-        "limits_config.retention_period",
     ] {
         assert!(loaded.unused.iter().any(|unused| unused == key), "{key} in {:?}", loaded.unused);
     }

@@ -11,9 +11,9 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use super::FilesError;
 use super::object_reader::ObjectReader;
+use super::row_file::FILE_SCHEMA;
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
-use super::write::FILE_SCHEMA;
 use crate::streams::{StreamRef, Streams};
 use crate::types::time::UnixNanos;
 

@@ -10,11 +10,14 @@
 //! one run in time order; a file is read only if a commit names it; a file never changes.
 //! Errors: [`FilesError`].
 
+pub mod compact_plan;
 mod error;
 pub mod index;
+pub mod merge;
 mod object_reader;
 pub mod patterns;
 pub mod read;
+pub mod row_file;
 pub mod select;
 mod stream_index;
 pub mod table;

@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use super::FilesError;
 use super::index::FileIndex;
 use crate::patterns::{Miner, Tokens};
-use crate::streams::{Stream, StreamRef};
 use crate::types::time::NANOS_PER_SECOND;
 
 /// Key of the footer entry.
@@ -60,27 +59,32 @@ pub struct StoredSeries {
     pub counts: Vec<(i64, u32)>,
 }
 
-/// Finds the templates of sorted rows. CPU-bound.
-pub(super) fn mine(
-    sorted: &RecordBatch,
-    runs: &[(StreamRef, Range<usize>)],
-    known: &[std::sync::Arc<Stream>],
-) -> StoredPatterns {
-    let service = |stream: StreamRef| known[stream.0 as usize].labels.get("service_name").unwrap_or("");
-    let mut stored = StoredPatterns { bucket_seconds: BUCKET_SECONDS_MIN, ..StoredPatterns::default() };
-    let mut numbers = Numbers::default();
-    let mut first = 0;
-    // Runs are sorted by service: lines of one service are what is alike.
-    for of_service in runs.chunk_by(|a, b| service(a.0) == service(b.0)) {
-        let mut counts = Counts::default();
-        for (at, (_, rows)) in of_service.iter().enumerate() {
-            counts.add_rows((first + at) as u32, sorted, rows.clone());
+/// Finds the templates of a file's rows as they are written. CPU-bound.
+#[derive(Debug, Default)]
+pub(super) struct PatternWriter {
+    stored: StoredPatterns,
+    numbers: Numbers,
+    /// Runs are sorted by service: lines of one service are what is alike.
+    service: String,
+    counts: Counts,
+}
+
+impl PatternWriter {
+    /// Counts `rows` of a batch of `ROW_SCHEMA`: of run number `run` of the file, of this service.
+    pub(super) fn add_rows(&mut self, run: usize, service: &str, batch: &RecordBatch, rows: Range<usize>) {
+        if self.service != service {
+            std::mem::take(&mut self.counts).store(&mut self.stored, &mut self.numbers);
+            service.clone_into(&mut self.service);
         }
-        first += of_service.len();
-        counts.store(&mut stored, &mut numbers);
+        self.counts.add_rows(u32::try_from(run).unwrap_or(u32::MAX), batch, rows);
     }
-    stored.coarsen(POINTS_MAX);
-    stored
+
+    pub(super) fn finish(mut self) -> StoredPatterns {
+        self.counts.store(&mut self.stored, &mut self.numbers);
+        self.stored.bucket_seconds = BUCKET_SECONDS_MIN;
+        self.stored.coarsen(POINTS_MAX);
+        self.stored
+    }
 }
 
 /// Numbers of the texts of a file, as they are given out.

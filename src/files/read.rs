@@ -12,7 +12,7 @@ use super::FilesError;
 use super::index::FileIndex;
 use super::object_reader::ObjectReader;
 use super::select::{Segment, Selected};
-use crate::types::rows::RowProjection;
+use crate::types::rows::{ROW_SCHEMA, RowProjection};
 
 /// Places of the file's columns.
 const TS_NS_ROOT: usize = 0;
@@ -57,6 +57,32 @@ pub fn read(
         let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
         columns.insert(1, streams.next(batch.num_rows()));
         Ok(RecordBatch::try_new(schema.clone(), columns)?)
+    });
+    Ok(rows.boxed())
+}
+
+/// Streams all rows of a file in their order, schema `ROW_SCHEMA`. Memory: one row group as stored, and a batch.
+pub fn read_all(
+    path: String,
+    reader: ObjectReader,
+    index: &FileIndex,
+    batch_rows: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch, FilesError>>, FilesError> {
+    let roots = [TS_NS_ROOT, LEVEL_ROOT, LINE_ROOT, METADATA_ROOT];
+    let mask = ProjectionMask::roots(index.parquet.metadata().file_metadata().schema_descr(), roots);
+    let at_fault = move |source| FilesError::Parquet { path: path.clone(), source };
+    let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, index.parquet.clone())
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .build()
+        .map_err(&at_fault)?;
+    let segments = index.runs.iter().map(|run| Segment { rows: run.rows.clone(), stream: run.stream });
+    let mut streams = StreamColumn::new(segments.collect());
+    let rows = batches.map(move |batch| {
+        let batch = batch.map_err(&at_fault)?;
+        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+        columns.insert(1, streams.next(batch.num_rows()));
+        Ok(RecordBatch::try_new(ROW_SCHEMA.clone(), columns)?)
     });
     Ok(rows.boxed())
 }

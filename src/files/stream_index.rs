@@ -27,6 +27,26 @@ pub(super) struct StoredStreams {
 }
 
 impl StoredStreams {
+    /// Begins a run whose first row is at `ts`.
+    pub(super) fn begin(&mut self, labels: &str, ts: i64) {
+        self.labels.push(labels.to_owned());
+        self.rows.push(0);
+        self.ts_min.push(ts);
+        self.ts_max.push(ts);
+        self.line_bytes.push(0);
+    }
+
+    /// Adds rows to the last run; the newest is at `ts_max`.
+    pub(super) fn extend(&mut self, rows: u32, ts_max: i64, line_bytes: u64) {
+        if let (Some(of_run), Some(last), Some(bytes)) =
+            (self.rows.last_mut(), self.ts_max.last_mut(), self.line_bytes.last_mut())
+        {
+            *of_run += rows;
+            *last = ts_max;
+            *bytes += line_bytes;
+        }
+    }
+
     pub(super) fn encode(&self) -> String {
         let json = serde_json::to_vec(self).expect("strings and integers always serialise");
         STANDARD.encode(lz4_flex::compress_prepend_size(&json))

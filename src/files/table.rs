@@ -31,7 +31,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,6 +51,10 @@ pub use self::snapshot::{TableSeed, TableSnapshot};
 pub const CHECKPOINT_COMMITS: u64 = 100;
 /// Versions a commit tries before it gives up: as many other writers landed first meanwhile.
 const ATTEMPTS_MAX: usize = 100;
+
+/// Removed files remembered, so that a file that is gone is not removed again. More let a rewrite take longer beside
+/// busy other writers.
+const REMOVED_MAX: usize = 100_000;
 
 /// New rows.
 pub const OPERATION_WRITE: &str = "WRITE";
@@ -76,6 +80,11 @@ struct Inner {
     txns: HashMap<String, Txn>,
     /// Commits of other writers, until [`Table::refresh`] hands them over.
     unseen: Vec<Change>,
+    /// Version through which commits of others were handed over.
+    handed: u64,
+    /// Files that commits removed, oldest first, and the version through which they are forgotten.
+    removed: VecDeque<(u64, String)>,
+    forgotten: u64,
 }
 
 /// The last `txn` of an application.
@@ -94,6 +103,17 @@ pub struct TableState {
     pub files: Vec<DataFile>,
     /// Highest `txn` version by application id.
     pub txns: HashMap<String, i64>,
+    /// Files that left the table within Delta's retention of their names.
+    pub removed: Vec<RemovedFile>,
+}
+
+/// A file that left the table; its bytes may still be on the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedFile {
+    /// As in [`DataFile::path`].
+    pub path: String,
+    /// Milliseconds since the epoch.
+    pub removed_at_ms: i64,
 }
 
 /// What one commit of another writer did.
@@ -103,6 +123,8 @@ pub struct Change {
     pub added: Vec<DataFile>,
     /// Paths, as in [`DataFile::path`].
     pub removed: Vec<String>,
+    /// Whether the same rows are in other files.
+    pub rows_stay: bool,
 }
 
 /// Why the table did not do it.
@@ -151,11 +173,17 @@ impl Table {
             log.create(clock.now()).await?;
         }
         let replay = log.replay().await?;
-        let txns = replay.txns.iter().map(|(id, txn)| (id.clone(), txn.version)).collect();
-        let inner = Inner { version: replay.version, txns: replay.txns, unseen: Vec::new() };
-        let files = replay.files.into_values().map(|live| live.file).collect();
-        let state = TableState { version: inner.version, files, txns };
+        let version = replay.version;
+        let (unseen, removed) = (Vec::new(), VecDeque::new());
+        let inner = Inner { version, txns: replay.txns.clone(), unseen, handed: version, removed, forgotten: version };
+        let state = TableState::of(replay);
         Ok((Table { log, clock, inner: Mutex::new(inner), checkpointing: Arc::default() }, state))
+    }
+
+    /// Reads the table at `root` of `store` without a trace; none when there is none.
+    pub async fn read(store: Arc<dyn ObjectStore>, root: Path) -> Result<Option<TableState>, TableError> {
+        let log = Log::new(store, root);
+        if log.is_empty().await? { Ok(None) } else { Ok(Some(TableState::of(log.replay().await?))) }
     }
 
     /// Makes all of it visible at once, or nothing. Answers the version.
@@ -172,17 +200,44 @@ impl Table {
         operation: &str,
     ) -> Result<u64, TableError> {
         let mut inner = self.inner.lock().await;
+        let base = inner.handed;
+        self.commit_locked(&mut inner, base, add, remove, txns, operation).await
+    }
+
+    /// Like [`Table::commit`], for one who read the rows of `remove` in files that were live at version `base`, of
+    /// [`Table::refresh`]: whatever was removed since is a `Conflict`, whoever was told of it.
+    pub async fn replace(
+        &self,
+        add: &[DataFile],
+        remove: &[DataFile],
+        base: u64,
+        operation: &str,
+    ) -> Result<u64, TableError> {
+        let mut inner = self.inner.lock().await;
+        self.commit_locked(&mut inner, base, add, remove, &[], operation).await
+    }
+
+    async fn commit_locked(
+        &self,
+        inner: &mut Inner,
+        base: u64,
+        add: &[DataFile],
+        remove: &[DataFile],
+        txns: &[TxnStep],
+        operation: &str,
+    ) -> Result<u64, TableError> {
         let now = self.clock.now();
         let txn_id = uuid::Uuid::new_v4().to_string();
         let info = CommitInfo::new(now, operation, remove.is_empty(), &txn_id);
         let body = actions::encode_commit(&info, add, remove, txns, now);
         for _ in 0..ATTEMPTS_MAX {
             inner.refuse_missteps(txns)?;
-            inner.refuse_removed(remove)?;
+            inner.refuse_removed(remove, base)?;
             let version = inner.version + 1;
             match self.log.put_version(version, body.clone(), &txn_id).await? {
                 Landed::Ours => {
                     inner.version = version;
+                    inner.note_removed(version, remove.iter().map(|file| file.path.clone()));
                     for step in txns {
                         let record = Txn { version: step.to, recorded_at: Some(version) };
                         inner.txns.insert(step.app_id.to_string(), record);
@@ -198,12 +253,19 @@ impl Table {
 
     /// What other writers committed since the table was opened or refreshed last, oldest first.
     pub async fn refresh(&self) -> Result<Vec<Change>, TableError> {
+        Ok(self.refresh_to().await?.1)
+    }
+
+    /// As [`Table::refresh`], with the version that is reached: files removed through it are in the changes or were
+    /// removed by this process.
+    pub async fn refresh_to(&self) -> Result<(u64, Vec<Change>), TableError> {
         let mut inner = self.inner.lock().await;
         while let Some(actions) = self.log.read_version(inner.version + 1).await? {
             let version = inner.version + 1;
             inner.step_over(version, actions)?;
         }
-        Ok(std::mem::take(&mut inner.unseen))
+        inner.handed = inner.version;
+        Ok((inner.version, std::mem::take(&mut inner.unseen)))
     }
 
     /// Files that the commit of `version` added: what landed when a commit answered `AlreadyCommitted`.
@@ -245,6 +307,21 @@ impl Table {
     }
 }
 
+impl TableState {
+    fn of(replay: log::Replay) -> Self {
+        let removed = replay.removed.into_iter().map(|(path, removed)| {
+            let removed_at_ms = removed.deletion_timestamp.unwrap_or_default();
+            RemovedFile { path, removed_at_ms }
+        });
+        TableState {
+            version: replay.version,
+            txns: replay.txns.into_iter().map(|(id, txn)| (id, txn.version)).collect(),
+            files: replay.files.into_values().map(|live| live.file).collect(),
+            removed: removed.collect(),
+        }
+    }
+}
+
 impl Inner {
     fn refuse_missteps(&self, txns: &[TxnStep]) -> Result<(), TableError> {
         for step in txns {
@@ -268,13 +345,27 @@ impl Inner {
         Ok(())
     }
 
-    fn refuse_removed(&self, remove: &[DataFile]) -> Result<(), TableError> {
-        for change in &self.unseen {
-            if let Some(file) = remove.iter().find(|file| change.removed.contains(&file.path)) {
-                return Err(TableError::Conflict { path: file.path.clone(), version: change.version });
+    /// Refuses to remove what was removed after `base`.
+    fn refuse_removed(&self, remove: &[DataFile], base: u64) -> Result<(), TableError> {
+        let conflict = |file: &DataFile, version| Err(TableError::Conflict { path: file.path.clone(), version });
+        match remove.first() {
+            None => return Ok(()),
+            Some(file) if base < self.forgotten => return conflict(file, self.forgotten),
+            Some(_) => {}
+        }
+        for (version, path) in self.removed.iter().rev().take_while(|(version, _)| *version > base) {
+            if let Some(file) = remove.iter().find(|file| file.path == *path) {
+                return conflict(file, *version);
             }
         }
         Ok(())
+    }
+
+    fn note_removed(&mut self, version: u64, paths: impl Iterator<Item = String>) {
+        self.removed.extend(paths.map(|path| (version, path)));
+        while self.removed.len() > REMOVED_MAX {
+            self.forgotten = self.removed.pop_front().map_or(self.forgotten, |(version, _)| version);
+        }
     }
 
     fn step_over(&mut self, version: u64, actions: Vec<Action>) -> Result<(), TableError> {
@@ -288,6 +379,7 @@ impl Inner {
         let damaged = |reason| TableError::Corrupt { object: log::version_name(version), reason };
         let change = actions::change_of(version, actions).map_err(damaged)?;
         if !change.added.is_empty() || !change.removed.is_empty() {
+            self.note_removed(version, change.removed.iter().cloned());
             self.unseen.push(change);
         }
         self.version = version;

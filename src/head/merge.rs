@@ -16,11 +16,13 @@ const MERGED_ROWS_MAX: usize = 16_384;
 pub(super) fn merge_small_parts(parts: &mut Vec<Arc<HeadPart>>) {
     while let [.., before, last] = parts.as_slice() {
         let (before_rows, last_rows) = (before.rows().num_rows(), last.rows().num_rows());
-        let together = before.source() == last.source() && before_rows + last_rows <= MERGED_ROWS_MAX;
+        let together = before.source() == last.source()
+            && before.seq() == last.seq()
+            && before_rows + last_rows <= MERGED_ROWS_MAX;
         if !together || last_rows * 2 < before_rows {
             return;
         }
-        let merged = HeadPart::new(merge(before.rows(), last.rows()), last.source().cloned());
+        let merged = HeadPart::new(merge(before.rows(), last.rows()), last.source().cloned(), last.seq());
         parts.truncate(parts.len() - 2);
         parts.push(Arc::new(merged));
     }

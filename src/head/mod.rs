@@ -24,7 +24,7 @@ pub use repeats::{RowHash, row_hashes};
 
 use arrow::array::RecordBatch;
 
-use crate::types::ids::{Lsn, TenantId};
+use crate::types::ids::{IngestSeq, Lsn, TenantId};
 use crate::types::time::UnixNanos;
 use crate::types::txn::TxnStep;
 
@@ -43,6 +43,8 @@ pub struct Head {
     opened_at: Option<UnixNanos>,
     /// Heads sealed before this one.
     number: u64,
+    /// When the rows of this head came in.
+    seq: IngestSeq,
 }
 
 /// A head that takes no more rows: what one flush writes.
@@ -57,6 +59,8 @@ pub struct SealedHead {
     pub last_lsn: Lsn,
     /// How far each source has come in this head.
     pub steps: Vec<TxnStep>,
+    /// When the rows came in.
+    pub seq: IngestSeq,
 }
 
 /// A source went on elsewhere than it ended: rows between would be lost or doubled.
@@ -98,6 +102,7 @@ impl Head {
             steps: BTreeMap::new(),
             opened_at: None,
             number: 0,
+            seq: IngestSeq::default(),
         }
     }
 
@@ -117,7 +122,7 @@ impl Head {
         let rows = repeats::without_repeats(rows, hashes, &mut self.seen, &self.seen_before);
         if rows.num_rows() > 0 {
             self.opened_at.get_or_insert(now);
-            self.add_part(tenant, HeadPart::new(rows.clone(), None));
+            self.add_part(tenant, HeadPart::new(rows.clone(), None, self.seq));
         }
         rows
     }
@@ -142,7 +147,7 @@ impl Head {
         let mut kept = 0;
         for (tenant, rows) in rows.into_iter().filter(|(_, rows)| rows.num_rows() > 0) {
             kept += rows.num_rows();
-            self.add_part(&tenant, HeadPart::new(rows, Some(source.clone())));
+            self.add_part(&tenant, HeadPart::new(rows, Some(source.clone()), self.seq));
         }
         Ok(kept)
     }
@@ -164,9 +169,20 @@ impl Head {
         merge::merge_small_parts(parts);
     }
 
+    /// Says when the rows came in that will come until the next seal.
+    pub fn begin(&mut self, seq: IngestSeq) {
+        self.seq = seq;
+    }
+
     /// Remembers rows that a file has already, so that a late repeat of them is dropped.
     pub fn remember_flushed(&mut self, hashes: &[RowHash]) {
         self.seen_before.extend(hashes);
+    }
+
+    /// Takes rows with these hashes for new ones when they come again.
+    pub fn forget(&mut self, hashes: &[RowHash]) {
+        self.seen.remove(hashes);
+        self.seen_before.remove(hashes);
     }
 
     /// The parts of one tenant, oldest first.
@@ -189,6 +205,7 @@ impl Head {
             bytes: std::mem::take(&mut self.bytes),
             last_lsn: self.last_lsn,
             steps: std::mem::take(&mut self.steps).into_values().collect(),
+            seq: self.seq,
         })
     }
 
@@ -216,7 +233,7 @@ impl SealedHead {
         tenants.retain(|_, parts| !parts.is_empty());
         let (rows, bytes) = sums(&tenants);
         let steps = self.steps.iter().filter(|step| &*step.app_id != app_id).cloned().collect();
-        SealedHead { number: self.number, tenants, rows, bytes, last_lsn: self.last_lsn, steps }
+        SealedHead { number: self.number, tenants, rows, bytes, last_lsn: self.last_lsn, steps, seq: self.seq }
     }
 }
 

@@ -6,6 +6,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt32Type};
 
 use crate::streams::StreamRef;
+use crate::types::ids::IngestSeq;
 use crate::types::time::UnixNanos;
 
 /// Rows of one tenant in arrival order.
@@ -20,12 +21,14 @@ pub struct HeadPart {
     bytes: usize,
     /// The source that all rows come from, if it is one that may change hands.
     source: Option<Arc<str>>,
+    /// When these rows came in.
+    seq: IngestSeq,
 }
 
 impl HeadPart {
     /// # Panics
     /// On an empty batch: there are no bounds of nothing.
-    pub(super) fn new(rows: RecordBatch, source: Option<Arc<str>>) -> Self {
+    pub(super) fn new(rows: RecordBatch, source: Option<Arc<str>>, seq: IngestSeq) -> Self {
         let ts = rows.column(0).as_primitive::<Int64Type>().values();
         let ts_min = UnixNanos(*ts.iter().min().expect("a part has rows"));
         let ts_max = UnixNanos(*ts.iter().max().expect("a part has rows"));
@@ -38,7 +41,7 @@ impl HeadPart {
         streams.sort_unstable();
         streams.dedup();
         let bytes = own_bytes(&rows);
-        HeadPart { rows, ts_min, ts_max, streams, bytes, source }
+        HeadPart { rows, ts_min, ts_max, streams, bytes, source, seq }
     }
 
     /// The rows, schema `ROW_SCHEMA`.
@@ -59,6 +62,11 @@ impl HeadPart {
     /// The `app_id` of the source of all rows; none for rows of the log.
     pub fn source(&self) -> Option<&Arc<str>> {
         self.source.as_ref()
+    }
+
+    /// When these rows came in: that of their head.
+    pub fn seq(&self) -> IngestSeq {
+        self.seq
     }
 
     /// Memory these rows take, about: what they refer to, not what their buffers share with others.

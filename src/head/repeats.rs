@@ -22,6 +22,12 @@ impl RowHashes {
     pub(super) fn extend(&mut self, hashes: &[RowHash]) {
         self.0.extend(hashes.iter().copied());
     }
+
+    pub(super) fn remove(&mut self, hashes: &[RowHash]) {
+        hashes.iter().for_each(|hash| {
+            self.0.remove(hash);
+        });
+    }
 }
 
 /// The hash of a hash is its low half.

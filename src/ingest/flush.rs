@@ -1,5 +1,6 @@
 //! The flush loop: sealed heads become files, one commit each.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::ingest::shard::Shard;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
 use crate::types::txn::{After, TxnStep};
+use crate::wal::WalError;
 
 /// How often the age of the head is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub struct Flusher {
     clock: Clock,
     on_flush: Box<dyn Fn(&FlushReport) + Send + Sync>,
     state: Mutex<State>,
+    /// Held from reading others' commits until the catalog shows them.
+    following: Mutex<()>,
     listeners: parking_lot::Mutex<Vec<Listener>>,
 }
 
@@ -81,6 +85,8 @@ pub enum FlushError {
     Files(#[from] FilesError),
     #[error("{0}")]
     Table(#[from] TableError),
+    #[error("write-ahead log: {0}")]
+    Log(#[from] WalError),
     #[error("encoding stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
 }
@@ -107,6 +113,7 @@ impl Flusher {
             clock,
             on_flush,
             state: Mutex::new(State { flushed, written: None }),
+            following: Mutex::new(()),
             listeners: parking_lot::Mutex::new(Vec::new()),
         }
     }
@@ -117,11 +124,15 @@ impl Flusher {
     }
 
     /// Makes what other processes committed visible here.
-    pub async fn follow(&self) -> Result<(), TableError> {
-        for change in self.table.refresh().await? {
-            self.shard.catalog().apply(change);
+    ///
+    /// Answers the version that the catalog shows at least: see [`Table::replace`].
+    pub async fn follow(&self) -> Result<u64, TableError> {
+        let _turn = self.following.lock().await;
+        let (version, changes) = self.table.refresh_to().await?;
+        for change in changes {
+            self.shard.catalog().apply(change, self.clock.now());
         }
-        Ok(())
+        Ok(version)
     }
 
     /// How far a source has come in the table, as of the last [`Flusher::follow`] or commit.
@@ -134,6 +145,33 @@ impl Flusher {
         let mut state = self.state.lock().await;
         self.shard.catalog().drop_source(app_id);
         state.written = None;
+    }
+
+    /// The name under which this log's position is kept in the table.
+    pub fn log_identity(&self) -> &str {
+        &self.app_id
+    }
+
+    /// Makes the log end its life before `lsn`: rows up to there become files, and their segments are removed.
+    /// Answers whether none is left; if not, try again later. Repeats of these rows are not known after a restart.
+    pub async fn cut_log_through(&self, lsn: Lsn) -> Result<bool, FlushError> {
+        let wal = self.shard.wal();
+        if wal.first_kept()? > lsn {
+            return Ok(true);
+        }
+        // A new segment first: what comes during the flush goes there.
+        wal.truncate_through(Lsn(0))?;
+        self.flush_inner(FlushReason::Asked, true).await?;
+        let state = self.state.lock().await;
+        wal.truncate_through(state.flushed)?;
+        Ok(wal.first_kept()? > lsn)
+    }
+
+    /// Runs `work` while no flush is under way. It is given the paths of files that are written and not committed yet.
+    pub async fn between_flushes<T>(&self, work: impl AsyncFnOnce(&HashSet<String>) -> T) -> T {
+        let state = self.state.lock().await;
+        let written = state.written.iter().flat_map(|written| &written.files);
+        work(&written.map(|file| file.path.clone()).collect()).await
     }
 
     /// Flushes when due, and follows other processes at this interval if there are any, until `stop` is rung.
@@ -259,8 +297,9 @@ impl Flusher {
             let tenant = tenant.clone();
             let batches: Vec<_> = parts.iter().map(|part| part.rows().clone()).collect();
             let streams = self.shard.catalog().streams().tenant(&tenant);
+            let seq = sealed.seq;
             let encoded: Vec<EncodedFile> = tokio::task::spawn_blocking(move || {
-                encode(&tenant, &streams, &batches, || uuid::Uuid::new_v4().to_string())
+                encode(&tenant, &streams, &batches, seq, || uuid::Uuid::new_v4().to_string())
             })
             .await??;
             for file in encoded {

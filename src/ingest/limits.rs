@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
+use crate::ingest::retention::{DeletionMode, StreamRetention};
 use crate::ingest::service_name::DEFAULT_SERVICE_LABELS;
 use crate::types::units::{ByteSize, GoDuration};
 
@@ -67,6 +68,11 @@ pub struct Limits {
     pub volume_max_series: usize,
     /// Live tails at once; 0 means no limit.
     pub max_concurrent_tail_requests: usize,
+    /// How long lines are kept, by their time; 0 means for ever. Acts when `compactor.retention_enabled`.
+    pub retention_period: GoDuration,
+    /// Periods of single streams or lines; the highest priority counts, of equals the shortest.
+    pub retention_stream: Vec<StreamRetention>,
+    pub deletion_mode: DeletionMode,
 }
 
 impl Default for Limits {
@@ -109,6 +115,9 @@ impl Default for Limits {
             volume_enabled: true,
             volume_max_series: 1000,
             max_concurrent_tail_requests: 10,
+            retention_period: GoDuration(0),
+            retention_stream: Vec::new(),
+            deletion_mode: DeletionMode::FilterAndDelete,
         }
     }
 }
@@ -135,6 +144,14 @@ impl Limits {
             volume_enabled: self.volume_enabled && other.volume_enabled,
             ..self.clone()
         }
+    }
+
+    /// What no single value shows.
+    pub fn problems(&self) -> Vec<String> {
+        let of_rule = |(at, rule): (usize, &StreamRetention)| {
+            rule.problem().map(|problem| format!("retention_stream[{at}]: {problem}"))
+        };
+        self.retention_stream.iter().enumerate().filter_map(of_rule).collect()
     }
 
     /// Active streams a tenant may have; 0 means no limit.
@@ -168,7 +185,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "dataobj_log_compaction_enabled",
     "debug_engine_streams",
     "debug_engine_tasks",
-    "deletion_mode",
     "discover_generic_fields",
     "enforce_metric_name",
     "engine_results_cache_time_bucket_interval",
@@ -204,8 +220,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "query_split_interval",
     "recent_metadata_query_window",
     "required_labels",
-    "retention_period",
-    "retention_stream",
     "ruler_max_rule_groups_per_tenant",
     "ruler_max_rules_per_rule_group",
     "ruler_remote_evaluation_max_response_size",

@@ -14,6 +14,7 @@ pub mod level;
 pub mod limits;
 pub mod overrides;
 pub mod rates;
+pub mod retention;
 pub mod service_name;
 pub mod shard;
 pub mod validate;

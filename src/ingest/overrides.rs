@@ -109,7 +109,9 @@ fn merged(defaults: &Limits, own: &Value) -> Result<Limits, String> {
             None => return Err(format!("{key}: unknown limit")),
         }
     }
-    serde_json::from_value(tree).map_err(|error| error.to_string())
+    let limits: Limits = serde_json::from_value(tree).map_err(|error| error.to_string())?;
+    let problems = limits.problems();
+    if problems.is_empty() { Ok(limits) } else { Err(problems.join("; ")) }
 }
 
 #[cfg(test)]

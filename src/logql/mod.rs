@@ -24,7 +24,7 @@ mod validate;
 
 pub use error::ParseError;
 pub use literals::human_bytes;
-pub use parser::{parse, parse_line_selector, parse_matchers};
+pub use parser::{parse, parse_line_selector, parse_log, parse_matchers};
 pub use pretty::format;
 pub use printer::{print, print_stage};
 pub use validate::needs_selective;

@@ -1,19 +1,29 @@
 //! Questions that the stream index answers without reading a row: labels, series, volumes of selectors.
+//!
+//! Where a delete that is not carried out yet took part of a run, its rows are read and counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
-use crate::files::FileIndexes;
+use futures::TryStreamExt;
+
+use crate::catalog::{Catalog, Hide};
+use crate::files::read::read;
+use crate::files::select::select;
+use crate::files::{DataFile, FileIndex, FileIndexes, Run};
 use crate::logql::ast::Matcher;
 use crate::query::QueryError;
+use crate::query::hiding::{kept, relevant, widened};
 use crate::query::matchers::Selector;
 use crate::query::scan::load_indexes;
-use crate::query::visible::VisibleStreams;
-use crate::streams::{Stream, StreamRef};
+use crate::query::visible::{VisiblePart, VisibleStreams};
+use crate::streams::{Stream, StreamRef, TenantStreams};
 use crate::types::labels::Labels;
-use crate::types::rows::Rows;
+use crate::types::rows::{RowProjection, Rows};
 use crate::types::time::{TimeRange, UnixNanos};
+
+/// Rows read at once where deletes make the index inexact.
+const COUNT_BATCH_ROWS: usize = 8_192;
 
 /// Streams, runs, bytes and rows behind a selector.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +57,21 @@ struct Occurrence {
 }
 
 impl Occurrence {
+    fn of(run: &Run) -> Self {
+        Occurrence {
+            stream: run.stream,
+            bytes: run.line_bytes,
+            rows: run.rows.len() as u64,
+            ts_min: run.ts_min,
+            ts_max: run.ts_max,
+        }
+    }
+
+    /// The same by view ref.
+    fn seen_in(self, part: &VisiblePart) -> Self {
+        Occurrence { stream: part.view_ref(self.stream), ..self }
+    }
+
     fn add(&mut self, other: Occurrence) {
         self.bytes += other.bytes;
         self.rows += other.rows;
@@ -130,35 +155,95 @@ async fn occurrences(
     let mut found = Vec::new();
     for part in visible.parts() {
         let snapshot = catalog.snapshot(&part.tenant, range);
+        let stored = catalog.streams().tenant(&part.tenant);
         for head in &snapshot.parts {
+            let (ts_min, ts_max) = head.bounds();
+            let keep = kept(head.rows(), &relevant(&snapshot.hides, head.seq(), ts_min, ts_max));
             let rows = Rows::of(head.rows());
-            let mut by_stream: BTreeMap<StreamRef, Occurrence> = BTreeMap::new();
+            let mut by_stream = BTreeMap::new();
             let lines = rows.line.map(|lines| lines.views());
-            for row in 0..rows.len() {
-                let ts = UnixNanos(rows.ts[row]);
-                let own = StreamRef(rows.stream[row]);
-                if !range.contains(ts) || !part.shows(own) {
-                    continue;
+            for row in (0..rows.len()).filter(|row| keep.as_ref().is_none_or(|keep| keep.value(*row))) {
+                if range.contains(UnixNanos(rows.ts[row])) && part.shows(StreamRef(rows.stream[row])) {
+                    let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
+                    add_row(&mut by_stream, rows.stream[row], rows.ts[row], bytes);
                 }
-                let stream = part.view_ref(own);
-                let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
-                let one = Occurrence { stream, bytes, rows: 1, ts_min: ts, ts_max: ts };
-                by_stream.entry(stream).and_modify(|sum| sum.add(one)).or_insert(one);
             }
-            found.extend(by_stream.into_values());
+            found.extend(by_stream.into_values().map(|one: Occurrence| one.seen_in(part)));
         }
-        for index in load_indexes(&snapshot, indexes).await? {
+        for (file, index) in snapshot.files.iter().zip(load_indexes(&snapshot, indexes).await?) {
+            let hides = relevant(&snapshot.hides, file.seq, file.ts_min, file.ts_max);
+            let mut partly_deleted = BTreeSet::new();
             let runs = index.runs.iter().filter(|run| range.overlaps_closed(run.ts_min, run.ts_max));
             for run in runs.filter(|run| part.shows(run.stream)) {
-                found.push(Occurrence {
-                    stream: part.view_ref(run.stream),
-                    bytes: run.line_bytes,
-                    rows: run.rows.len() as u64,
-                    ts_min: run.ts_min,
-                    ts_max: run.ts_max,
-                });
+                match fate(run, &hides, &stored) {
+                    Fate::Shown => found.push(Occurrence::of(run).seen_in(part)),
+                    Fate::Deleted => {}
+                    Fate::Partly => {
+                        partly_deleted.insert(run.stream);
+                    }
+                }
+            }
+            if !partly_deleted.is_empty() {
+                let left = counted(file, &index, indexes, &partly_deleted, &hides).await?;
+                let left = left.into_iter().filter(|left| range.overlaps_closed(left.ts_min, left.ts_max));
+                found.extend(left.map(|left| left.seen_in(part)));
             }
         }
     }
     Ok(found)
+}
+
+/// What deletes leave of a run.
+enum Fate {
+    Shown,
+    Deleted,
+    Partly,
+}
+
+fn fate(run: &Run, hides: &[Arc<Hide>], streams: &TenantStreams) -> Fate {
+    let touches = |hide: &&Arc<Hide>| hide.range.overlaps_closed(run.ts_min, run.ts_max);
+    let mut touching = hides.iter().filter(touches).peekable();
+    if touching.peek().is_none() {
+        return Fate::Shown;
+    }
+    let labels = &streams.get(run.stream).labels;
+    let mut fate = Fate::Shown;
+    for hide in touching.filter(|hide| hide.predicate.chooses_stream(labels)) {
+        if hide.covers(run.ts_min, run.ts_max) {
+            return Fate::Deleted;
+        }
+        fate = Fate::Partly;
+    }
+    fate
+}
+
+/// What is left of runs that are partly deleted, found by reading them.
+async fn counted(
+    file: &DataFile,
+    index: &FileIndex,
+    indexes: &FileIndexes,
+    streams: &BTreeSet<StreamRef>,
+    hides: &[Arc<Hide>],
+) -> Result<Vec<Occurrence>, QueryError> {
+    let columns = widened(RowProjection { line: true, ..RowProjection::default() }, hides);
+    let mut left = BTreeMap::new();
+    for selected in select(index, |stream| streams.contains(&stream), TimeRange::ALL) {
+        let mut batches = read(file.path.clone(), indexes.reader(file), index, &selected, columns, COUNT_BATCH_ROWS)?;
+        while let Some(batch) = batches.try_next().await? {
+            let keep = kept(&batch, hides);
+            let rows = Rows::of(&batch);
+            let lines = rows.line.map(|lines| lines.views());
+            for row in (0..rows.len()).filter(|row| keep.as_ref().is_none_or(|keep| keep.value(*row))) {
+                let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
+                add_row(&mut left, rows.stream[row], rows.ts[row], bytes);
+            }
+        }
+    }
+    Ok(left.into_values().collect())
+}
+
+fn add_row(by_stream: &mut BTreeMap<StreamRef, Occurrence>, stream: u32, ts: i64, bytes: u64) {
+    let (stream, ts) = (StreamRef(stream), UnixNanos(ts));
+    let one = Occurrence { stream, bytes, rows: 1, ts_min: ts, ts_max: ts };
+    by_stream.entry(stream).and_modify(|sum| sum.add(one)).or_insert(one);
 }

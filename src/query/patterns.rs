@@ -16,21 +16,28 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, UInt32Type};
 use arrow::error::ArrowError;
+use futures::TryStreamExt;
 
 use crate::access::Scope;
-use crate::catalog::Catalog;
-use crate::files::FileIndexes;
+use crate::catalog::{Catalog, Hide};
 use crate::files::patterns::{BUCKET_SECONDS_MIN, Counts, StoredPatterns};
+use crate::files::read::read;
+use crate::files::select::select;
+use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Matcher, Stage};
 use crate::patterns::{Miner, Tokens};
 use crate::query::QueryError;
+use crate::query::hiding::{kept, relevant};
 use crate::query::matchers::Selector;
 use crate::query::redact::masked;
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::load_indexes;
-use crate::query::visible::VisibleStreams;
+use crate::query::visible::{ChosenPart, VisibleStreams};
+use crate::types::rows::RowProjection;
 use crate::types::time::{NANOS_PER_SECOND, TimeRange, UnixNanos};
 
+/// Rows read at once where deletes make footers inexact.
+const MINE_BATCH_ROWS: usize = 8_192;
 /// Patterns of one answer, the most frequent.
 const PATTERNS_MAX: usize = 300;
 
@@ -72,6 +79,14 @@ pub async fn patterns(
         let snapshot = catalog.snapshot(&chosen.tenant, steps.range());
         let files = load_indexes(&snapshot, indexes).await?;
         for (file, index) in snapshot.files.iter().zip(files) {
+            let hides = relevant(&snapshot.hides, file.seq, file.ts_min, file.ts_max);
+            if !hides.is_empty() {
+                // The footer counts lines that were deleted since.
+                for (_, level, text, counts) in mined(file, &index, indexes, chosen, &steps, &hides).await?.finish() {
+                    steps.add(&mut found, (text, level), BUCKET_SECONDS_MIN, &counts);
+                }
+                continue;
+            }
             let Some(stored) = StoredPatterns::of(&file.path, &index)? else { continue };
             for series in &stored.series {
                 let stream = index.runs[series.run as usize].stream;
@@ -87,14 +102,16 @@ pub async fn patterns(
             tokio::task::yield_now().await;
         }
         for part in &snapshot.parts {
-            let internal = |error: ArrowError| QueryError::Internal(error.to_string());
             let ts = part.rows().column(0).as_primitive::<Int64Type>().values();
             let streams = part.rows().column(1).as_primitive::<UInt32Type>().values();
             let flags = chosen.streams.as_flags();
             let wanted = |row: usize| {
                 steps.range().contains(UnixNanos(ts[row])) && flags.get(streams[row] as usize).copied().unwrap_or(false)
             };
-            let keep = BooleanArray::new(BooleanBuffer::collect_bool(ts.len(), wanted), None);
+            let wanted = BooleanBuffer::collect_bool(ts.len(), wanted);
+            let (ts_min, ts_max) = part.bounds();
+            let left = kept(part.rows(), &relevant(&snapshot.hides, part.seq(), ts_min, ts_max));
+            let keep = BooleanArray::new(left.map_or(wanted.clone(), |left| &wanted & &left), None);
             let rows = filter_record_batch(part.rows(), &keep).map_err(internal)?;
             let rows = masked(rows, chosen.masks.as_deref()).map_err(internal)?;
             head.add_rows(0, &rows, 0..rows.num_rows());
@@ -105,6 +122,35 @@ pub async fn patterns(
         steps.add(&mut found, (text, level), BUCKET_SECONDS_MIN, &counts);
     }
     Ok(merge(found))
+}
+
+/// The templates of a file's rows that are not deleted, found by reading them.
+async fn mined(
+    file: &DataFile,
+    index: &FileIndex,
+    indexes: &FileIndexes,
+    chosen: &ChosenPart,
+    steps: &Steps,
+    hides: &[Arc<Hide>],
+) -> Result<Counts, QueryError> {
+    let mut counts = Counts::default();
+    for selected in select(index, |stream| chosen.streams.contains(stream), steps.range()) {
+        let reader = indexes.reader(file);
+        let mut batches = read(file.path.clone(), reader, index, &selected, RowProjection::ALL, MINE_BATCH_ROWS)?;
+        while let Some(batch) = batches.try_next().await? {
+            let ts = batch.column(0).as_primitive::<Int64Type>().values();
+            let in_time = BooleanBuffer::collect_bool(ts.len(), |row| steps.range().contains(UnixNanos(ts[row])));
+            let keep = kept(&batch, hides).map_or(in_time.clone(), |left| &in_time & &left);
+            let rows = filter_record_batch(&batch, &BooleanArray::new(keep, None)).map_err(internal)?;
+            let rows = masked(rows, chosen.masks.as_deref()).map_err(internal)?;
+            counts.add_rows(0, &rows, 0..rows.num_rows());
+        }
+    }
+    Ok(counts)
+}
+
+fn internal(error: ArrowError) -> QueryError {
+    QueryError::Internal(error.to_string())
 }
 
 /// Where counts go.

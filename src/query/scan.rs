@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
@@ -25,12 +25,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use crate::catalog::Snapshot;
+use crate::catalog::{Hide, Snapshot};
 use crate::files::read::read;
 use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::head::HeadPart;
 use crate::query::Direction;
+use crate::query::hiding::{project, relevant, widened, without_hidden};
 use crate::query::redact::shown;
 use crate::query::visible::ChosenPart;
 use crate::types::rows::{LINE, RowProjection};
@@ -47,6 +48,8 @@ pub struct ScanUnit {
     /// Whose rows they are: a place in [`ScanRequest::parts`].
     part: usize,
     place: UnitPlace,
+    /// What is deleted of its rows.
+    hides: Vec<Arc<Hide>>,
 }
 
 #[derive(Debug, Clone)]
@@ -158,7 +161,9 @@ pub fn units_of(
     for (part, ((snapshot, indexes), chosen)) in snapshots.iter().zip(request.parts.iter()).enumerate() {
         for head in &snapshot.parts {
             if head.streams().iter().any(|stream| chosen.streams.contains(*stream)) {
-                units.push(ScanUnit { part, place: UnitPlace::Head(head.clone()) });
+                let (ts_min, ts_max) = head.bounds();
+                let hides = relevant(&snapshot.hides, head.seq(), ts_min, ts_max);
+                units.push(ScanUnit { part, place: UnitPlace::Head(head.clone()), hides });
             }
         }
         for (file, index) in snapshot.files.iter().zip(indexes) {
@@ -171,8 +176,9 @@ pub fn units_of(
                 counters.files.fetch_add(1, Ordering::Relaxed);
             }
             units.extend(selected.into_iter().map(|selected| {
+                let hides = relevant(&snapshot.hides, file.seq, selected.ts_min, selected.ts_max);
                 let place = UnitPlace::RowGroup { file: file.clone(), index: index.clone(), selected };
-                ScanUnit { part, place }
+                ScanUnit { part, place, hides }
             }));
         }
     }
@@ -296,9 +302,9 @@ impl UnitReader {
                 return Ok(stream::empty().boxed());
             }
             match unit.place {
-                UnitPlace::Head(head) => Ok(self.read_head(&head, unit.part)),
+                UnitPlace::Head(head) => self.read_head(&head, unit.part, unit.hides),
                 UnitPlace::RowGroup { file, index, selected } => {
-                    self.read_row_group(&file, &index, &selected, unit.part)
+                    self.read_row_group(&file, &index, &selected, unit.part, unit.hides)
                 }
             }
         })
@@ -306,14 +312,19 @@ impl UnitReader {
         .boxed()
     }
 
-    fn read_head(self, head: &HeadPart, part: usize) -> BoxStream<'static, DfResult<RecordBatch>> {
-        let rows = project_head(head.rows(), self.request.projection);
+    fn read_head(
+        self,
+        head: &HeadPart,
+        part: usize,
+        hides: Vec<Arc<Hide>>,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let rows = project(head.rows(), widened(self.request.projection, &hides))?;
         let starts: Vec<usize> = (0..rows.num_rows()).step_by(HEAD_UNIT_ROWS).collect();
         let slices = starts.into_iter().map(move |start| {
             let length = HEAD_UNIT_ROWS.min(rows.num_rows() - start);
-            self.keep_useful(&rows.slice(start, length), part, true)
+            self.keep_useful(&rows.slice(start, length), part, true, &hides)
         });
-        stream::iter(slices).boxed()
+        Ok(stream::iter(slices).boxed())
     }
 
     fn read_row_group(
@@ -322,16 +333,24 @@ impl UnitReader {
         index: &FileIndex,
         selected: &Selected,
         part: usize,
+        hides: Vec<Arc<Hide>>,
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
         self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
         let reader = self.indexes.reader(file);
-        let batches =
-            read(file.path.clone(), reader, index, selected, self.request.projection, BATCH_ROWS).map_err(external)?;
-        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, part, false)).boxed())
+        let columns = widened(self.request.projection, &hides);
+        let batches = read(file.path.clone(), reader, index, selected, columns, BATCH_ROWS).map_err(external)?;
+        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, part, false, &hides)).boxed())
     }
 
-    /// Rows inside the range as it stands now and, for the head, of wanted streams; as the scope shows them.
-    fn keep_useful(&self, batch: &RecordBatch, part: usize, check_streams: bool) -> DfResult<RecordBatch> {
+    /// Rows inside the range as it stands now that are not deleted and, for the head, of wanted streams; as the scope
+    /// shows them.
+    fn keep_useful(
+        &self,
+        batch: &RecordBatch,
+        part: usize,
+        check_streams: bool,
+        hides: &[Arc<Hide>],
+    ) -> DfResult<RecordBatch> {
         let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
         let ts = batch.column(0).as_primitive::<Int64Type>().values();
         let streams = batch.column(1).as_primitive::<UInt32Type>().values();
@@ -351,6 +370,8 @@ impl UnitReader {
         } else {
             filter_record_batch(batch, &BooleanArray::new(keep, None))?
         };
+        let kept = without_hidden(kept, hides, self.request.projection)?;
+        let kept_rows = kept.num_rows();
         self.counters.lines.fetch_add(kept_rows as u64, Ordering::Relaxed);
         if let Some(lines) = kept.column_by_name(LINE) {
             let bytes: u64 = lines.as_string_view().lengths().map(u64::from).sum();
@@ -361,16 +382,6 @@ impl UnitReader {
         }
         Ok(shown(kept, chosen)?)
     }
-}
-
-fn project_head(rows: &RecordBatch, projection: RowProjection) -> RecordBatch {
-    let schema = projection.schema();
-    let columns: Vec<ArrayRef> = schema
-        .fields()
-        .iter()
-        .map(|field| rows.column_by_name(field.name()).expect("a head part has every row column").clone())
-        .collect();
-    RecordBatch::try_new(schema, columns).expect("columns of one batch are of one length")
 }
 
 /// An error of files inside DataFusion.

@@ -9,6 +9,7 @@ mod object_storage;
 mod rules;
 pub mod runtime_config;
 pub mod store;
+mod upkeep;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -53,13 +54,14 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let settings = store_settings(&config)?;
     let table = settings.table.to_string();
     let data_dir = settings.data_dir.clone();
-    let store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
+    let mut store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let rules =
         rules::start(&config, &store, &metrics, &clock, Arc::new(rules::Nowhere), Arc::new(rules::Nowhere)).await?;
+    let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
     let state = AppState {
@@ -69,6 +71,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         config: Arc::new(config.clone()),
         limits: limits.clone(),
         gates: IngestGates::default(),
+        upkeep: Some(upkeep.clone()),
         metrics: metrics.clone(),
         clock: clock.clone(),
         ready: ready.clone(),
@@ -102,6 +105,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         overrides.abort();
     }
     rules.stop().await;
+    tokio::task::spawn_blocking(move || upkeep.stop()).await?;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

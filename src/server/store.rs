@@ -8,23 +8,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::backup::RESTORING;
-use crate::catalog::{Arrival, Catalog};
+use crate::catalog::{Arrival, Catalog, Hide};
 use crate::files::FileIndexes;
-use crate::files::table::Table;
+use crate::files::table::{RemovedFile, Table};
+use crate::head::RowHash;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
-use crate::query::{Engine, EngineLimits};
+use crate::query::{Engine, EngineLimits, QueryError};
 use crate::seal::record::{RecordOpener, RecordSealer};
 use crate::store::{Location, Opened, Sealing, StoreStats, check_conditional_put};
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
+use crate::upkeep::deletes::Ledger;
 use crate::wal::{DirectoryLock, Wal, WalConfig, open_record, replay};
 
 /// How long a stop waits for the last flush: a bucket that is gone must not hold it up.
@@ -64,6 +68,14 @@ pub struct Store {
     pub found: Found,
     /// What was asked of the table's store.
     pub table_stats: Arc<StoreStats>,
+    pub table: Arc<Table>,
+    /// Where the table lies.
+    pub objects: Arc<dyn ObjectStore>,
+    pub root: ObjectPath,
+    /// Files that left the table before it was opened.
+    pub removed: Vec<RemovedFile>,
+    /// Deletes asked for; those that are not carried out are hidden.
+    pub ledger: Arc<Ledger>,
     indexes: FileIndexes,
     stop_flushing: Arc<Notify>,
     flush_loop: Option<JoinHandle<()>>,
@@ -116,10 +128,14 @@ impl Store {
         let streams = Arc::new(Streams::default());
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
         let catalog = Arc::new(Catalog::new(streams, state.files, flushed));
+        let ledger =
+            Ledger::load(store.clone(), root.clone()).await.map_err(|e| failed("reading the ledger")(e.into()))?;
+        let deleted = hide_deleted(&catalog, &ledger, &app_id).map_err(|e| failed("hiding deleted rows")(e.into()))?;
+        let ledger = Arc::new(ledger);
         let flush_due = Arc::new(Notify::new());
         let arrivals = Arrivals::default();
         let on_durable = apply_to(catalog.clone(), clock.clone(), settings.flush, flush_due.clone(), arrivals.clone());
-        let (wal, replayed) = open_wal(&wal_dir, &settings, flushed, &catalog, &clock, on_durable)
+        let (wal, replayed) = open_wal(&wal_dir, &settings, flushed, &catalog, deleted, &clock, on_durable)
             .await
             .map_err(failed("replaying the write-ahead log"))?;
         let totals = catalog.file_totals();
@@ -139,8 +155,17 @@ impl Store {
         )
         .map_err(|e| failed("setting up the query engine")(e.into()))?;
         let shard = Arc::new(Shard::new(wal, catalog, settings.flush, clock.clone(), flush_due, arrivals));
-        let flusher =
-            Arc::new(Flusher::new(shard.clone(), Arc::new(table), store, root, app_id, flushed, clock, on_flush));
+        let table = Arc::new(table);
+        let flusher = Arc::new(Flusher::new(
+            shard.clone(),
+            table.clone(),
+            store.clone(),
+            root.clone(),
+            app_id,
+            flushed,
+            clock,
+            on_flush,
+        ));
         let stop_flushing = Arc::new(Notify::new());
         let flush_loop = tokio::spawn({
             let (flusher, stop) = (flusher.clone(), stop_flushing.clone());
@@ -153,6 +178,11 @@ impl Store {
             engine,
             found,
             table_stats,
+            table,
+            objects: store,
+            root,
+            removed: state.removed,
+            ledger,
             indexes,
             stop_flushing,
             flush_loop: Some(flush_loop),
@@ -205,6 +235,7 @@ async fn open_wal(
     settings: &StoreSettings,
     flushed: Lsn,
     catalog: &Arc<Catalog>,
+    deleted: Vec<DeletedUpTo>,
     clock: &Clock,
     on_durable: impl FnMut(Vec<(Lsn, Arrival)>) + Send + 'static,
 ) -> Result<(Wal<Arrival>, Found), Box<dyn std::error::Error + Send + Sync>> {
@@ -224,7 +255,7 @@ async fn open_wal(
             let payload = open_record(opener.as_mut(), &record)?;
             let arrival = replay_payload(&payload, |tenant| catalog.streams().tenant(tenant))?;
             if record.lsn <= flushed {
-                catalog.remember_flushed(&arrival.hashes);
+                catalog.remember_flushed(&hashes_of_kept(&arrival, record.lsn, &deleted));
                 return Ok::<_, IngestError>(());
             }
             found.replayed_records += 1;
@@ -241,6 +272,37 @@ async fn open_wal(
         Ok((Wal::open_sealed(lock, &wal_dir, config, end, sealer, on_durable)?, found))
     });
     Ok(opening.await??)
+}
+
+/// Rows that were deleted, among the records of this log up to one.
+struct DeletedUpTo {
+    hide: Hide,
+    lsn: Lsn,
+}
+
+/// Hides what was deleted and is not removed. Answers every delete that concerns records of this log.
+fn hide_deleted(catalog: &Catalog, ledger: &Ledger, log: &str) -> Result<Vec<DeletedUpTo>, QueryError> {
+    let mut deleted = Vec::new();
+    for request in ledger.all() {
+        let hide = request.hide(catalog.streams())?;
+        if request.is_open() {
+            catalog.hide(hide.clone());
+        }
+        if request.log.log == log {
+            deleted.push(DeletedUpTo { hide, lsn: Lsn(request.log.lsn) });
+        }
+    }
+    Ok(deleted)
+}
+
+/// Hashes of the rows of a record that were not deleted: those that come again are new rows.
+fn hashes_of_kept(arrival: &Arrival, lsn: Lsn, deleted: &[DeletedUpTo]) -> Vec<RowHash> {
+    let concerns = |deleted: &&DeletedUpTo| deleted.lsn >= lsn && deleted.hide.tenant == arrival.tenant;
+    let gone = deleted.iter().filter(concerns).map(|deleted| deleted.hide.hidden(&arrival.rows));
+    match gone.reduce(|all, one| &all | &one) {
+        None => arrival.hashes.clone(),
+        Some(gone) => arrival.hashes.iter().zip(&gone).filter(|(_, gone)| !gone).map(|(hash, _)| *hash).collect(),
+    }
 }
 
 /// The name under which this log's position is kept in the table. It lives with the log, so that a

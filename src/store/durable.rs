@@ -24,6 +24,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use crate::failpoint;
+
 const STORE: &str = "local files";
 
 /// Local files below a directory, synced.
@@ -57,6 +59,7 @@ fn put(
     payload: &PutPayload,
     create: bool,
 ) -> std::io::Result<()> {
+    failpoint::io("store.put")?;
     let parent = target.parent().unwrap_or(root);
     let made = make_directories(root, parent)?;
     let written = (|| {
@@ -71,6 +74,7 @@ fn put(
         let _ = std::fs::remove_file(staged);
     }
     written?;
+    failpoint::hit("store.named");
     sync_directories(root, parent, made)
 }
 
@@ -87,6 +91,26 @@ fn sync_directories(root: &FilePath, directory: &FilePath, made: usize) -> std::
         File::open(at)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Deletes what puts and uploads of processes that are gone left behind below `directory`. Answers how many.
+///
+/// Only while no other process writes there, and none of this one's uploads in parts.
+pub fn remove_unfinished(directory: &FilePath) -> std::io::Result<usize> {
+    let own = std::process::id().to_string();
+    let mut removed = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.rsplit_once('#').map_or("", |(_, number)| number);
+        if path.is_dir() {
+            removed += remove_unfinished(&path)?;
+        } else if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with(&own) {
+            std::fs::remove_file(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn failed(path: &FilePath) -> impl FnOnce(std::io::Error) -> Error {
@@ -172,7 +196,13 @@ struct DurableUpload {
 #[async_trait]
 impl MultipartUpload for DurableUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
+        match failpoint::io("store.part") {
+            Ok(()) => self.inner.put_part(data),
+            Err(source) => {
+                let error = failed(&self.target)(source);
+                Box::pin(async move { Err(error) })
+            }
+        }
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
@@ -232,6 +262,10 @@ mod tests {
         store.put(&Path::from("b"), "whole".into()).await.expect("put");
         let listed: Vec<ObjectMeta> = store.list(None).try_collect().await.expect("lists");
         assert_eq!(listed.iter().map(|meta| meta.location.as_ref()).collect::<Vec<_>>(), ["b"]);
+        let left = directory.path().join("b#1");
+        std::fs::write(&left, "of another process").expect("written");
+        assert_eq!(remove_unfinished(directory.path()).expect("swept"), 1);
+        assert!(staged.exists() && !left.exists(), "what this process writes stays");
     }
 
     #[tokio::test]

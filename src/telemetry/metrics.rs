@@ -16,6 +16,7 @@ use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::rules::RuleMetrics;
 use crate::telemetry::store::StoreMetrics;
 use crate::telemetry::tail::TailMetrics;
+use crate::telemetry::upkeep::UpkeepMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -92,6 +93,7 @@ pub struct Metrics {
     pub tail: TailMetrics,
     pub rules: RuleMetrics,
     pub store: StoreMetrics,
+    pub upkeep: UpkeepMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -247,6 +249,7 @@ impl Metrics {
             tail: TailMetrics::new(&make),
             rules: RuleMetrics::new(&make),
             store: StoreMetrics::new(&make),
+            upkeep: UpkeepMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

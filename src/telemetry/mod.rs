@@ -7,3 +7,4 @@ mod process;
 pub mod rules;
 pub mod store;
 pub mod tail;
+pub mod upkeep;

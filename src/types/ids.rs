@@ -72,6 +72,17 @@ impl fmt::Display for Lsn {
     }
 }
 
+/// When rows came in, as an order: rows of a head share one, and so do the files made of them. Nanoseconds of the
+/// clock when the head took its first row, made strictly increasing within a process. 0 is "before everything".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct IngestSeq(pub u64);
+
+impl fmt::Display for IngestSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A span of time, nanoseconds: `90s`, `1h30m`, `7d`, `0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct GoDuration(pub i64);
 
 /// An amount of bytes: `256KB` (1024 each), `10MiB`, `1GB`, `4096`.

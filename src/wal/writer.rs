@@ -194,6 +194,11 @@ impl<T: Send + 'static> Wal<T> {
         Ok(())
     }
 
+    /// The first record that a segment may still hold.
+    pub fn first_kept(&self) -> Result<Lsn, WalError> {
+        Ok(segment::list(&self.dir)?.first().map_or(Lsn(u64::MAX), |segment| segment.first))
+    }
+
     pub fn stats(&self) -> &WalStats {
         &self.stats
     }

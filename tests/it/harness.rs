@@ -43,12 +43,44 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 impl Server {
     /// Starts on a free port with the given configuration file and data directory.
     pub(crate) fn start(data: &Path, config: Option<&Path>, arguments: &[&str]) -> Server {
+        Server::start_with(data, config, arguments, &[])
+    }
+
+    /// Starts with variables of the environment.
+    pub(crate) fn start_with(
+        data: &Path,
+        config: Option<&Path>,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
+        let server = Server::launch(data, config, arguments, variables).unwrap_or_else(|said| {
+            panic!("the server did not say where it listens; it said {said:?}");
+        });
+        // With a failpoint it may be gone before it is asked.
+        if variables.is_empty() {
+            server.wait_ready();
+        }
+        server
+    }
+
+    /// Starts; what it said when it ended instead.
+    pub(crate) fn launch(
+        data: &Path,
+        config: Option<&Path>,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Server, Vec<String>> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
         command.arg("serve").arg("--data").arg(data).arg("--http-port").arg("0").args(arguments);
         if let Some(config) = config {
             command.arg("--config").arg(config);
         }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let (said, lines) = std::sync::mpsc::channel();
@@ -75,12 +107,23 @@ impl Server {
                         break url.trim_end_matches('/').to_owned();
                     }
                 }
-                Err(_) => panic!("the server did not say where it listens; it said {banner:?}"),
+                Err(_) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(banner);
+                }
             }
         };
-        let server = Server { child, url, banner };
-        server.wait_ready();
-        server
+        Ok(Server { child, url, banner })
+    }
+
+    /// Waits until it ended by itself; anything else fails the test.
+    pub(crate) fn wait_for_end(mut self) {
+        let started = Instant::now();
+        while self.child.try_wait().expect("it can be asked").is_none() {
+            assert!(started.elapsed() < START_WAIT, "it did not end by itself");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn wait_ready(&self) {

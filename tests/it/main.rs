@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod encryption;
 mod exercise;
+mod compaction;
 mod golden;
 mod grafana;
 mod harness;

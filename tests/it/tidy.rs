@@ -5,9 +5,9 @@
 //! | layer | modules | |
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
-//! | L1 | tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
+//! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline | islands that never import each other |
-//! | L3 | catalog, ingest, query, flow | engines; `catalog` says where rows are |
+//! | L3 | catalog, ingest, query, flow, upkeep | engines; `catalog` says where rows are |
 //! | L4 | backup, doctor, receive, rules | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
@@ -22,6 +22,7 @@ const FILE_LINES_MAX: usize = 500;
 const LAYERS: &[(&str, u8)] = &[
     ("types", 0),
     ("http_client", 1),
+    ("failpoint", 1),
     ("tasks", 1),
     ("telemetry", 1),
     ("seal", 1),
@@ -39,6 +40,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("ingest", 3),
     ("query", 3),
     ("flow", 3),
+    ("upkeep", 3),
     ("backup", 4),
     ("doctor", 4),
     ("receive", 4),

@@ -1,5 +1,6 @@
 //! Loki's own API: `/loki/api/v1/…` and the legacy push path.
 
+pub mod delete;
 pub mod detected;
 pub mod encode;
 pub mod format_query;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_file::{DataFile, date_text, day_of, from_uri, place, to_uri};
 use super::{Change, OPERATION_OPTIMIZE, TableError};
-use crate::types::ids::TenantId;
+use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
 use crate::types::txn::TxnStep;
 
@@ -25,6 +25,10 @@ const WRITER_VERSION: i32 = 2;
 /// configuration. A table without it has the first.
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "millrace.format";
+/// Tag of a file: its ingest sequence.
+const TAG_SEQ: &str = "millrace.seq";
+/// Tag of a file: the CRC-32 of its bytes.
+const TAG_CRC32: &str = "millrace.crc32";
 
 /// One line; exactly one field is there. Unknown actions leave all empty and are skipped.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -84,6 +88,9 @@ pub(super) struct Add {
     data_change: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stats: Option<String>,
+    /// What Millrace knows beyond Delta; other engines carry it along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tags: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -177,6 +184,7 @@ impl Action {
             modification_time: modified_ms,
             data_change,
             stats: Some(serde_json::to_string(&stats).expect("integers always serialise")),
+            tags: tags_of(file),
         };
         Action { add: Some(add), ..Action::default() }
     }
@@ -221,7 +229,10 @@ impl Add {
         let stats: Stats = serde_json::from_str(stats).map_err(|e| format!("stats of file {path}: {e}"))?;
         let bytes = u64::try_from(self.size).map_err(|_| format!("file {path} has a negative size"))?;
         let (ts_min, ts_max) = (UnixNanos(stats.min_values.ts_ns), UnixNanos(stats.max_values.ts_ns));
-        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path })
+        let tag = |name: &str| self.tags.as_ref()?.get(name)?.as_deref();
+        let seq = IngestSeq(tag(TAG_SEQ).and_then(|text| text.parse().ok()).unwrap_or(0));
+        let crc32 = tag(TAG_CRC32).and_then(|text| text.parse().ok());
+        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path, seq, crc32 })
     }
 }
 
@@ -305,12 +316,14 @@ pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
 
 /// Files that a commit added and removed.
 pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, String> {
-    let mut change = Change { version, added: Vec::new(), removed: Vec::new() };
+    let mut change = Change { version, added: Vec::new(), removed: Vec::new(), rows_stay: true };
     for action in actions {
         if let Some(add) = action.add {
+            change.rows_stay &= !add.data_change;
             change.added.push(add.file()?);
         }
         if let Some(remove) = action.remove {
+            change.rows_stay &= !remove.data_change;
             change.removed.push(remove.file_path()?);
         }
     }
@@ -320,6 +333,13 @@ pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, St
 /// Milliseconds since the epoch.
 pub(super) fn millis(at: UnixNanos) -> i64 {
     at.0.div_euclid(NANOS_PER_MILLI)
+}
+
+fn tags_of(file: &DataFile) -> Option<BTreeMap<Cow<'static, str>, Option<String>>> {
+    let seq = (file.seq != IngestSeq::default()).then(|| (Cow::Borrowed(TAG_SEQ), Some(file.seq.to_string())));
+    let crc32 = file.crc32.map(|crc32| (Cow::Borrowed(TAG_CRC32), Some(crc32.to_string())));
+    let tags: BTreeMap<_, _> = seq.into_iter().chain(crc32).collect();
+    (!tags.is_empty()).then_some(tags)
 }
 
 fn partition_values(file: &DataFile) -> BTreeMap<Cow<'static, str>, Option<String>> {

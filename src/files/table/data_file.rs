@@ -13,7 +13,8 @@ use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::types::ids::TenantId;
+use crate::files::row_file::FinishedFile;
+use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::UnixNanos;
 
 /// What Hive-style directory names escape, of the characters a tenant id may have.
@@ -36,9 +37,28 @@ pub struct DataFile {
     pub ts_min: UnixNanos,
     /// Event time of the newest row, inside.
     pub ts_max: UnixNanos,
+    /// When its newest rows came in.
+    pub seq: IngestSeq,
+    /// CRC-32 (IEEE) of its bytes; none when another writer made it.
+    pub crc32: Option<u32>,
 }
 
 impl DataFile {
+    /// A file that is to be written.
+    pub fn new(tenant: TenantId, day: i32, path: String, seq: IngestSeq) -> Self {
+        let (ts_min, ts_max) = (UnixNanos::MAX, UnixNanos::MIN);
+        DataFile { path, tenant, day, bytes: 0, rows: 0, ts_min, ts_max, seq, crc32: None }
+    }
+
+    /// Notes what was written.
+    pub fn describe(&mut self, finished: &FinishedFile) {
+        self.bytes = finished.bytes;
+        self.rows = finished.rows;
+        self.ts_min = finished.ts_min;
+        self.ts_max = finished.ts_max;
+        self.crc32 = Some(finished.crc32);
+    }
+
     /// Path of a new file. `name` is unique: letters, digits, `-`.
     pub fn path_for(tenant: &TenantId, day: i32, name: &str) -> String {
         let tenant = utf8_percent_encode(tenant.as_str(), DIRECTORY_ESCAPES);
@@ -56,9 +76,15 @@ impl DataFile {
         if digits.len() == 16 { u64::from_str_radix(digits, 16).ok() } else { None }
     }
 
-    /// Whether `content` is that of the file, as far as its name tells.
+    /// Whether `content` is that of the file, as far as its name and the table tell.
     pub fn has_checksum_of(&self, content: &[u8]) -> bool {
         self.checksum().is_none_or(|checksum| checksum == xxh3_64(content))
+            && self.crc32.is_none_or(|crc32| crc32 == crc32fast::hash(content))
+    }
+
+    /// The UTC day as `2026-01-15`.
+    pub fn date(&self) -> String {
+        date_text(self.day)
     }
 
     /// Where the file is in the store of the table at `root`.

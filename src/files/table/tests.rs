@@ -3,7 +3,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, PutOptions, PutPayload};
 
 use super::*;
-use crate::types::ids::TenantId;
+use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{NANOS_PER_DAY, UnixNanos};
 use crate::types::txn::After;
 
@@ -17,7 +17,8 @@ fn file(tenant: &str, number: usize) -> DataFile {
     let tenant = TenantId::parse(tenant).expect("a tenant");
     let ts_min = UnixNanos(i64::from(DAY) * NANOS_PER_DAY + number as i64);
     let path = DataFile::path_for(&tenant, DAY, &format!("{number:08}"));
-    DataFile { path, tenant, day: DAY, bytes: 1_000, rows: 10, ts_min, ts_max: ts_min.saturating_add(999) }
+    let (seq, crc32) = (IngestSeq(number as u64), Some(7));
+    DataFile { path, tenant, day: DAY, bytes: 1_000, rows: 10, ts_min, ts_max: ts_min.saturating_add(999), seq, crc32 }
 }
 
 async fn open(store: &Arc<dyn ObjectStore>) -> (Table, TableState) {

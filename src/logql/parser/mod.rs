@@ -38,6 +38,15 @@ pub fn parse_matchers(text: &str, need_selective: bool) -> Result<Vec<Matcher>, 
     }
 }
 
+/// Parses a log query whose selector may choose everything, as the delete endpoint takes it.
+pub fn parse_log(text: &str) -> Result<LogExpr, ParseError> {
+    match parse_unvalidated(text)? {
+        (Expr::Log(log), None) => Ok(log),
+        (_, Some(fault)) => Err(fault),
+        (Expr::Metric(_), None) => Err(ParseError::about("only log selector is supported")),
+    }
+}
+
 /// Parses a selector with line filters, as Promtail's `match` stage takes it; it may select everything.
 ///
 /// The stages of the answer may be others than line filters: it is for the caller to refuse them.

@@ -72,7 +72,7 @@ impl Shared {
     fn follow_table(&self) -> bool {
         loop {
             match self.runtime.block_on(self.target.flusher.follow()) {
-                Ok(()) => return true,
+                Ok(_) => return true,
                 Err(error) => {
                     tracing::warn!(%error, "the table cannot be read to find where partitions begin; trying again")
                 }

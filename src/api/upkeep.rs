@@ -1,0 +1,26 @@
+//! Pages about the table: what it holds and what is done to it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+use crate::api::Shared;
+use crate::api::error::{ApiError, ErrorKind};
+use crate::api::tenant::Administering;
+use crate::upkeep::Upkeep;
+
+/// `GET /api/v1/table/status`: partitions, files, merges due and running.
+pub async fn table_status(_: Administering, State(shared): State<Shared>) -> Result<Response, ApiError> {
+    Ok(Json(upkeep(&shared)?.table_status().await).into_response())
+}
+
+/// `POST /api/v1/table/upkeep`: begins a round of upkeep now.
+pub async fn wake(_: Administering, State(shared): State<Shared>) -> Result<Response, ApiError> {
+    upkeep(&shared)?.wake();
+    Ok(axum::http::StatusCode::NO_CONTENT.into_response())
+}
+
+fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
+    let upkeep = shared.state.upkeep.as_ref();
+    upkeep.ok_or_else(|| ApiError::new(ErrorKind::Unavailable, "this server keeps no table").with_newline())
+}

@@ -1,0 +1,137 @@
+//! What every step works with, and the one way files are exchanged for others.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parking_lot::Mutex;
+
+use super::UpkeepError;
+use super::deletes::{Ledger, SigningKey};
+use super::settings::{CompactionConfig, CompactorConfig};
+use super::status::Progress;
+use crate::catalog::Catalog;
+use crate::failpoint;
+use crate::files::merge::{Keep, MergeRequest, Merged, merge};
+use crate::files::row_file::Effort;
+use crate::files::table::{Table, TableError};
+use crate::files::{DataFile, FileIndexes, FilesError};
+use crate::ingest::flush::Flusher;
+use crate::ingest::overrides::LimitsOf;
+use crate::telemetry::metrics::Metrics;
+use crate::types::time::{Clock, UnixNanos};
+
+/// How long a file that could not be read is left alone, nanoseconds.
+const SET_ASIDE_NS: i64 = 3_600_000_000_000;
+
+/// What every step works with.
+pub(super) struct Workshop {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) table: Arc<Table>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) root: Path,
+    pub(super) indexes: FileIndexes,
+    pub(super) flusher: Arc<Flusher>,
+    pub(super) limits: LimitsOf,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) compactor: CompactorConfig,
+    pub(super) compaction: CompactionConfig,
+    /// The table's directory, if no other process writes it.
+    pub(super) own_directory: Option<PathBuf>,
+    pub(super) progress: Mutex<Progress>,
+    /// Files that could not be read, until when they are left alone.
+    pub(super) set_aside: Mutex<HashMap<String, UnixNanos>>,
+    pub(super) ledger: Arc<Ledger>,
+    /// Held while a tenant's requests are carried out or taken back.
+    pub(super) deleting: tokio::sync::Mutex<()>,
+    pub(super) signing_key: SigningKey,
+}
+
+impl Workshop {
+    /// Writes the rows of `inputs` that `keep` keeps into new files. Nothing shows yet.
+    ///
+    /// `expected` says how many rows must be left; a merge that has others is refused.
+    pub(super) async fn merge(&self, inputs: &[Arc<DataFile>], keep: &mut Keep<'_>) -> Result<Merged, UpkeepError> {
+        let Some(first) = inputs.first() else { return Ok(Merged::default()) };
+        let streams = self.catalog.streams().tenant(&first.tenant);
+        let effort = Effort::Zstd(self.compaction.zstd_level);
+        let request = MergeRequest { inputs, effort, output_bytes_max: self.compaction.target_bytes.0 };
+        let merged = merge(&self.store, &self.root, &self.indexes, &streams, &request, keep).await;
+        if let Err(error) = &merged {
+            self.leave_alone(error, inputs);
+        }
+        let merged = merged?;
+        let expected: u64 = inputs.iter().map(|file| file.rows).sum();
+        let stored: u64 = merged.files.iter().map(|file| file.rows).sum();
+        if merged.rows_read != expected || stored != merged.rows_written {
+            self.discard(&merged.files).await;
+            let (read, written) = (merged.rows_read, stored);
+            return Err(UpkeepError::RowsLost { files: inputs.len(), read, written, expected });
+        }
+        Ok(merged)
+    }
+
+    /// Exchanges `removed`, which were live at version `base`, for `added`, in the table and in the catalog.
+    pub(super) async fn swap(
+        &self,
+        removed: &[Arc<DataFile>],
+        added: Vec<DataFile>,
+        base: u64,
+        operation: &str,
+    ) -> Result<u64, UpkeepError> {
+        let gone: Vec<DataFile> = removed.iter().map(|file| (**file).clone()).collect();
+        failpoint::hit("swap.commit");
+        match self.table.replace(&added, &gone, base, operation).await {
+            Ok(version) => {
+                failpoint::hit("swap.committed");
+                self.catalog.replace(removed, added, self.clock.now());
+                Ok(version)
+            }
+            Err(TableError::Conflict { path, version }) => {
+                tracing::info!(path, version, "another process removed a file that was being rewritten");
+                self.discard(&added).await;
+                Err(UpkeepError::Conflict)
+            }
+            // It may have landed: what it wrote stays until the vacuum knows.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes files that no commit names.
+    pub(super) async fn discard(&self, files: &[DataFile]) {
+        use object_store::ObjectStoreExt;
+        for file in files {
+            if let Err(error) = self.store.delete(&file.location(&self.root)).await {
+                tracing::warn!(%error, path = file.path, "a file that was not committed could not be deleted; the vacuum will");
+            }
+        }
+    }
+
+    /// Leaves files alone for a while that could not be read.
+    pub(super) fn leave_alone(&self, error: &FilesError, inputs: &[Arc<DataFile>]) {
+        let until = self.clock.now().saturating_add(SET_ASIDE_NS);
+        let mut set_aside = self.set_aside.lock();
+        match error {
+            FilesError::Parquet { path, .. }
+            | FilesError::NoStreamIndex { path }
+            | FilesError::BadStreamIndex { path, .. } => {
+                tracing::error!(%error, path, "a file of the table cannot be read; it is left as it is and the rest is served");
+                set_aside.insert(path.clone(), until);
+            }
+            _ => set_aside.extend(inputs.iter().map(|file| (file.path.clone(), until))),
+        }
+        self.metrics.upkeep.damaged_files.set(i64::try_from(set_aside.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a file could not be read lately.
+    pub(super) fn is_set_aside(&self, file: &DataFile) -> bool {
+        let mut set_aside = self.set_aside.lock();
+        let now = self.clock.now();
+        set_aside.retain(|_, until| *until > now);
+        self.metrics.upkeep.damaged_files.set(i64::try_from(set_aside.len()).unwrap_or(i64::MAX));
+        set_aside.contains_key(&file.path)
+    }
+}
