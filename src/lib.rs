@@ -13,8 +13,8 @@
 // L0 values
 pub mod types;
 // L1 floor: syntax and templates are pure text, which the engines build on
-pub mod http_client;
 pub mod failpoint;
+pub mod http_client;
 pub mod logql;
 pub mod patterns;
 pub mod seal;
