@@ -55,11 +55,7 @@ pub async fn list(State(shared): State<Shared>, deleting: Deleting, params: Para
 }
 
 /// `DELETE /loki/api/v1/delete?request_id=…&force=true`: 204, and the lines are seen again.
-pub async fn cancel(
-    State(shared): State<Shared>,
-    deleting: Deleting,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub async fn cancel(State(shared): State<Shared>, deleting: Deleting, params: Params) -> Result<Response, ApiError> {
     let (upkeep, tenant) = door(&shared, &deleting)?;
     let (id, force) = (params.get("request_id"), params.get("force") == "true");
     upkeep.cancel_delete(tenant, id, force).await.map_err(refused)?;
