@@ -23,6 +23,7 @@ mod kill;
 mod lifecycle;
 mod object_storage;
 mod page;
+mod naive;
 mod pushes;
 mod queries;
 mod rules;
