@@ -91,7 +91,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
 }
 
 /// Stages whose meaning the naive reader knows. Numbers are compared only where the values are numbers.
-fn stage() -> impl Strategy<Value = String> {
+fn stage() -> impl Strategy<Value = String> + Clone {
     let name = || prop::sample::select(vec!["level", "status", "user", "app", "ms", "http_code", "app_extracted"]);
     let op = || prop::sample::select(vec!["=", "!="]);
     let value = prop::sample::select(vec!["info", "error", "200", "500", "user-1", "app-1", ""]);
