@@ -23,7 +23,9 @@ mod kill;
 mod lifecycle;
 mod object_storage;
 mod page;
+
 mod naive;
+mod page;
 mod pushes;
 mod queries;
 mod rules;

@@ -90,39 +90,66 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
     })
 }
 
-/// Stages whose meaning the naive reader knows. Numbers are compared only where the values are numbers.
-fn stage() -> impl Strategy<Value = String> + Clone {
-    let name = || prop::sample::select(vec!["level", "status", "user", "app", "ms", "http_code", "app_extracted"]);
-    let op = || prop::sample::select(vec!["=", "!="]);
-    let value = prop::sample::select(vec!["info", "error", "200", "500", "user-1", "app-1", ""]);
+fn name() -> impl Strategy<Value = &'static str> + Clone {
+    prop::sample::select(vec!["level", "status", "user", "app", "ms", "http_code", "app_extracted"])
+}
+
+fn line_filter() -> impl Strategy<Value = String> + Clone {
     let word = || prop::sample::select(vec!["error", "status", "user-", "00", "GET", "{", "="]);
-    let number = || prop::sample::select(vec!["status", "ms", "http_code"]);
     prop_oneof![
         (prop::sample::select(vec!["|=", "!="]), word()).prop_map(|(op, word)| format!(r#"{op} "{word}""#)),
         (prop::sample::select(vec!["|~", "!~"]), word())
             .prop_map(|(op, word)| format!(r#"{op} "{}.?[0-9a-z]""#, word.replace('{', r"\\{"))),
         (word(), word()).prop_map(|(a, b)| format!(r#"|= "{a}" or "{b}""#)),
-        Just("| json".to_owned()),
-        Just("| logfmt".to_owned()),
-        Just(r#"| json code="http.code", who="user""#.to_owned()),
+    ]
+}
+
+fn parser() -> impl Strategy<Value = String> + Clone {
+    prop::sample::select(vec!["| json", "| logfmt", r#"| json code="http.code", who="user""#]).prop_map(str::to_owned)
+}
+
+/// Numbers are compared only where the values are numbers.
+fn label_filter() -> impl Strategy<Value = String> + Clone {
+    let op = || prop::sample::select(vec!["=", "!="]);
+    let value = prop::sample::select(vec!["info", "error", "200", "500", "user-1", "app-1", ""]);
+    let number = || prop::sample::select(vec!["status", "ms", "http_code"]);
+    prop_oneof![
         (name(), op(), value).prop_map(|(name, op, value)| format!(r#"| {name} {op} "{value}""#)),
         (name(), prop::sample::select(vec!["=~", "!~"])).prop_map(|(name, op)| format!(r#"| {name} {op} ".*r.*|2.0""#)),
         (number(), prop::sample::select(vec![">", "<=", "==", "!="]), 0_u32..600)
             .prop_map(|(name, op, value)| format!("| {name} {op} {value}")),
         (number(), op(), name()).prop_map(|(a, op, b)| format!(r#"| {a} > 10 or {b} {op} "info""#)),
+    ]
+}
+
+fn shaping() -> impl Strategy<Value = String> + Clone {
+    prop_oneof![
         (name(), name()).prop_map(|(to, from)| format!("| label_format renamed_{to}={from}")),
         (name(), name()).prop_map(|(a, b)| format!("| label_format made=`{{{{.{a}}}}}/{{{{.{b}}}}}`")),
         (name(), name()).prop_map(|(a, b)| format!("| line_format `{{{{.{a}}}}} {{{{.{b}}}}}`")),
         (name(), name()).prop_map(|(a, b)| format!("| drop {a}, {b}")),
-        (name(), name()).prop_map(|(a, b)| format!(r#"| keep {a}, {b}, app"#)),
+        (name(), name()).prop_map(|(a, b)| format!("| keep {a}, {b}, app")),
+        line_filter(),
     ]
+}
+
+/// Parsers come before filters of labels: a filter before one refuses what is parsed later, a rule of Loki's own
+/// that the row pipeline's tests hold.
+fn stages() -> impl Strategy<Value = String> + Clone {
+    let some = |stage: proptest::strategy::BoxedStrategy<String>, most: usize| prop::collection::vec(stage, 0..=most);
+    let all = (
+        some(line_filter().boxed(), 2),
+        some(parser().boxed(), 2),
+        some(label_filter().boxed(), 2),
+        some(shaping().boxed(), 3),
+    );
+    all.prop_map(|(lines, parsers, filters, shapes)| [lines, parsers, filters, shapes].concat().join(" "))
 }
 
 fn query() -> impl Strategy<Value = String> {
     let selector =
         prop::sample::select(vec![r#"{app="app-0"}"#, r#"{app=~"app-[01]"}"#, r#"{app=~".+", app!="app-2"}"#]);
-    let log = (selector, prop::collection::vec(stage(), 0..6))
-        .prop_map(|(selector, stages)| format!("{selector} {}", stages.join(" ")));
+    let log = (selector, stages()).prop_map(|(selector, stages)| format!("{selector} {stages}"));
     let op = prop::sample::select(vec!["count_over_time", "rate", "bytes_over_time"]);
     let over = prop::sample::select(vec!["sum_over_time", "max_over_time", "first_over_time"]);
     prop_oneof![
@@ -179,20 +206,18 @@ impl Walk {
     fn passes(&mut self, filter: &LabelFilter) -> bool {
         match filter {
             LabelFilter::Text(matcher) => matches(matcher, self.get(&matcher.name)),
-            LabelFilter::Number { label, op, value } => {
-                if self.labels.contains_key("__error__") {
-                    return true;
+            LabelFilter::Number { label, op, value } => match self.labels.get(label).map(|text| text.parse::<f64>()) {
+                None => false,
+                Some(Ok(number)) => holds(*op, number, *value),
+                Some(Err(_)) => {
+                    self.fail("LabelFilterErr");
+                    true
                 }
-                match self.labels.get(label).map(|text| text.parse::<f64>()) {
-                    None => false,
-                    Some(Ok(number)) => holds(*op, number, *value),
-                    Some(Err(_)) => {
-                        self.fail("LabelFilterErr");
-                        true
-                    }
-                }
+            },
+            LabelFilter::And(left, right) => {
+                let left = self.passes(left);
+                self.passes(right) && left
             }
-            LabelFilter::And(left, right) => self.passes(left) && self.passes(right),
             LabelFilter::Or(left, right) => self.passes(left) || self.passes(right),
             other => panic!("{other:?} is not generated"),
         }
@@ -260,13 +285,13 @@ impl Walk {
                 true
             }
             Stage::Drop { labels } => {
-                let gone: Vec<&str> = labels.iter().map(named).collect();
-                self.labels.retain(|name, _| !gone.contains(&name.as_str()));
+                self.labels.retain(|name, value| !labels.iter().any(|one| chooses(one, name, value)));
                 true
             }
             Stage::Keep { labels } => {
-                let kept: Vec<&str> = labels.iter().map(named).collect();
-                self.labels.retain(|name, _| kept.contains(&name.as_str()) || name.starts_with("__error"));
+                self.labels.retain(|name, value| {
+                    name.starts_with("__error") || labels.iter().any(|one| chooses(one, name, value))
+                });
                 true
             }
             Stage::Unwrap { .. } => true,
@@ -288,10 +313,10 @@ impl Walk {
     }
 }
 
-fn named(selector: &LabelSelector) -> &str {
+fn chooses(selector: &LabelSelector, label: &str, value: &str) -> bool {
     match selector {
-        LabelSelector::Name(name) => name,
-        LabelSelector::Matcher(matcher) => panic!("{matcher:?} is not generated"),
+        LabelSelector::Name(name) => name == label,
+        LabelSelector::Matcher(matcher) => matcher.name == label && matches(matcher, value),
     }
 }
 
@@ -398,7 +423,8 @@ async fn push(store: &Store, lines: &[Line]) {
 }
 
 fn plain_labels(labels: &millrace::types::labels::Labels) -> Labels {
-    let all = labels.iter().filter(|(name, _)| *name != "__error_details__");
+    // An expression that found nothing leaves an empty label, which answers show or not by rules told elsewhere.
+    let all = labels.iter().filter(|(name, value)| *name != "__error_details__" && !value.is_empty());
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
@@ -461,15 +487,14 @@ async fn check(lines: &[Line], queries: &[String]) {
 
 #[test]
 fn the_engine_agrees_with_a_reader_of_single_lines() {
-    let cases = std::env::var("MILLRACE_NAIVE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
+    let cases = std::env::var("MILLRACE_NAIVE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut runner = TestRunner::new(Config { cases, max_shrink_iters: 40, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 40, ..Config::default() });
     let result = runner.run(&(lines(), prop::collection::vec(query(), 30)), |(lines, queries)| {
         let _entered = runtime.enter();
         runtime.block_on(check(&lines, &queries));
         Ok(())
     });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
+    result.unwrap_or_else(|error| panic!("{error}"));
 }
