@@ -438,7 +438,7 @@ async fn check(lines: &[Line], queries: &[String]) {
     push(&store, in_head).await;
     for text in queries {
         let request = |kind: QueryKind| QueryRequest {
-            tenant: TenantId::single(),
+            scope: millrace::access::Scope::of_server(TenantId::single()),
             text: text.clone(),
             kind,
             limit: 10_000,
