@@ -145,7 +145,11 @@ fn start_kafka(
     Ok(Some(kafka::start(&config.kafka, target)?))
 }
 
-fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
+/// How `config` says to open the store.
+///
+/// # Errors
+/// Where the table's location or its keys cannot be read.
+pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
     let bytes = |size: crate::types::units::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let own = &config.millrace;
     let fsync = match own.wal.fsync {

@@ -21,10 +21,8 @@ mod harness;
 mod kafka;
 mod kill;
 mod lifecycle;
-mod object_storage;
-mod page;
-
 mod naive;
+mod object_storage;
 mod page;
 mod pushes;
 mod queries;

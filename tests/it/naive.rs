@@ -8,19 +8,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace::ingest::flush_plan::{FlushLimits, FlushReason};
+use millrace::ingest::flush_plan::FlushReason;
 use millrace::ingest::limits::Limits;
 use millrace::logql::ast::{
     CompareOp, Expr, FormatSource, LabelFilter, LabelSelector, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher,
     MetricExpr, RangeAggregation, RangeOp, Stage,
 };
-use millrace::query::{Direction, EngineLimits, QueryAnswer, QueryKind, QueryRequest};
+use millrace::query::{Direction, QueryAnswer, QueryKind, QueryRequest};
 use millrace::receive::decode::{BodyLimits, PushRequest, decode_push};
 use millrace::server::store::{Store, StoreSettings};
-use millrace::store::Location;
 use millrace::types::ids::TenantId;
 use millrace::types::time::{Clock, UnixNanos};
-use millrace::wal::WalConfig;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -384,22 +382,11 @@ fn windows(range: &RangeAggregation, lines: &[Line], ends: &[i64]) -> Vec<(Label
     out
 }
 
+/// As the server opens a store when it is told nothing.
 fn settings(data_dir: std::path::PathBuf) -> StoreSettings {
-    StoreSettings {
-        table: Location::Directory(data_dir.join("logs")),
-        data_dir,
-        follow_interval: None,
-        flush: FlushLimits { bytes_max: 64 << 20, age_max_ns: 3600 * SECOND },
-        wal: WalConfig::default(),
-        engine: EngineLimits {
-            memory_bytes_max: 256 << 20,
-            threads: 2,
-            timeout: Duration::from_secs(30),
-            results_bytes_max: 1 << 20,
-            results_time_to_live: Duration::from_secs(60),
-        },
-        index_cache_bytes: 1 << 20,
-    }
+    let mut config = millrace::config::Config::default();
+    config.millrace.data_dir = Some(data_dir);
+    millrace::server::store_settings(&config).expect("settings")
 }
 
 async fn push(store: &Store, lines: &[Line]) {
