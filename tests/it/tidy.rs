@@ -41,6 +41,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("query", 3),
     ("flow", 3),
     ("upkeep", 3),
+    ("agent", 4),
     ("backup", 4),
     ("doctor", 4),
     ("receive", 4),
