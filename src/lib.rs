@@ -40,6 +40,7 @@ pub mod backup;
 pub mod doctor;
 pub mod receive;
 pub mod rules;
+pub mod sql;
 // L5 face
 pub mod api;
 pub mod cli;

@@ -42,6 +42,7 @@ use crate::ingest::limits::Limits;
 use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
 use crate::rules::Ruler;
+use crate::sql::cursors::Cursors;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -126,6 +127,8 @@ pub struct Shared {
     pub query_gate: Arc<QueryGate>,
     pub open_tails: OpenTails,
     pub running: RunningQueries,
+    /// SQL results that are read in pages.
+    pub cursors: Cursors<sql::Reader>,
     /// Whether a client marked a shutdown as prepared.
     pub shutdown_prepared: Readiness,
 }
@@ -140,6 +143,7 @@ impl Shared {
             query_gate,
             open_tails: OpenTails::default(),
             running: RunningQueries::default(),
+            cursors: Cursors::default(),
             shutdown_prepared: Readiness::default(),
         }
     }

@@ -44,6 +44,7 @@ pub fn router(state: AppState) -> Router {
         .route("/loki/api/v1/delete", post(delete::add).put(delete::add).get(delete::list).delete(delete::cancel))
         .route("/loki/api/v1/delete/certificate", get(delete::certificate))
         .route("/api/v1/sql", get(sql::sql).post(sql::sql))
+        .route("/api/v1/sql/cursor/{id}", get(sql::next_page).delete(sql::close_cursor))
         .route("/api/v1/queries", get(running::list))
         .route("/api/v1/queries/{id}", delete(running::stop))
         .route("/api/v1/storage", get(storage::storage))

@@ -74,6 +74,11 @@ impl RunningQueries {
 }
 
 impl Listed {
+    /// Cancelled when someone stops the query.
+    pub fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Ends when someone stops the query.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;

@@ -1,232 +1,340 @@
-//! `/api/v1/sql`: one read-only statement over the tenant's views, rows streamed as they are found.
+//! `/api/v1/sql`: one read-only statement over what the caller may see, rows streamed as they are found.
 //!
-//! The statement is the parameter `query` or `sql`, or the body. `Accept` chooses the form:
+//! The statement is the parameter `query` or `sql`, or the body; a body of JSON is `{"query", "params", "format", …}`.
 //!
-//! | `Accept` | form |
+//! | parameter | |
 //! |---|---|
-//! | `application/json` (default) | an array of objects |
-//! | `application/x-ndjson` | an object a line |
-//! | `text/csv` | with a header line |
-//! | `application/vnd.apache.arrow.stream` | Arrow IPC stream |
+//! | `params` | JSON array with the values of `$1`, `$2`, … |
+//! | `format` | `json`, `ndjson`, `csv`, `arrow`, `parquet`; else `Accept` decides (see [`Form`]) |
+//! | `page_rows` | opens a cursor: this many rows, then `GET /api/v1/sql/cursor/{id}` for the next as many |
 //!
+//! `X-Millrace-Cursor` names the cursor while there may be more pages. `DELETE /api/v1/sql/cursor/{id}` closes it.
+//! Who may not export gets at most `max_entries_limit_per_query` rows, whole or not at all.
 //! Errors: 400 with the text, before the first row; afterwards the connection breaks off.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
-use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use arrow::array::RecordBatch;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use uuid::Uuid;
 
+use crate::access::Action;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::gate::RunningQuery;
 use crate::api::params::Params;
-use crate::api::tenant::Reading;
-use crate::query::QueryError;
+use crate::api::running::Listed;
+use crate::api::tenant::{Caller, Reading};
+use crate::query::{QueryError, SqlRequest};
+use crate::sql::cursors::{Cursor, CursorError};
+use crate::sql::forms::{Form, FormError, RowWriter};
+use crate::sql::params;
 
 /// Bytes of a statement.
 const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// Rows of a page.
+const PAGE_ROWS_MAX: usize = 1_000_000;
+const CURSOR: HeaderName = HeaderName::from_static("x-millrace-cursor");
+
+/// What lasts as long as rows are read.
+pub struct Reader {
+    listed: Listed,
+    form: Form,
+    page_rows: usize,
+}
 
 /// `GET|POST /api/v1/sql`.
 pub async fn sql(
     State(shared): State<Shared>,
     Reading(scope): Reading,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let form = Form::accepted(request.headers());
-    let statement = statement(request).await?;
-    if statement.trim().is_empty() {
-        return Err(ApiError::bad_input("no statement: give it as `query`, or as the body"));
-    }
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let statement = Statement::read(request).await?;
+    let form = match statement.format.as_str() {
+        "" => Form::accepted(&accept),
+        name => Form::named(name)
+            .ok_or_else(|| ApiError::bad_input(format!("format: json, ndjson, csv, arrow or parquet, not {name}")))?,
+    };
+    let may_export = caller.scope(Action::Export).is_ok();
+    let limits = shared.limits_of(&scope);
     let running = shared.query_gate.enter().await?;
-    let rows = shared.state.engine.sql(&scope, &statement).await?;
-    stream_rows(rows, form, running).await
-}
-
-async fn statement(request: Request) -> Result<String, ApiError> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if request.method() == axum::http::Method::POST && !content_type.starts_with("application/x-www-form-urlencoded") {
-        let params = Params::parse(b"", request.uri().query().unwrap_or(""));
-        if let Some(statement) = named(&params) {
-            return Ok(statement);
+    let listed = shared.running.enter(&scope, "sql", &statement.query);
+    let request = SqlRequest {
+        scope,
+        text: statement.query,
+        params: statement.params,
+        timeout: shared.state.config.query_timeout(&limits).to_std(),
+    };
+    let rows = tokio::select! {
+        answer = shared.state.engine.sql(request) => answer?.rows,
+        () = listed.stopped() => return Err(stopped()),
+    };
+    let reader = Reader { listed, form, page_rows: statement.page_rows };
+    if reader.page_rows > 0 {
+        if !may_export {
+            return Err(ApiError::new(ErrorKind::Forbidden, "page_rows: cursors are for roles with the action export"));
         }
-        let body = to_bytes(request.into_body(), STATEMENT_BYTES_MAX).await;
-        let body = body.map_err(|_| {
-            ApiError::new(ErrorKind::TooLarge, format!("statement larger than {STATEMENT_BYTES_MAX} bytes"))
-        })?;
-        return String::from_utf8(body.into()).map_err(|_| ApiError::bad_input("the statement is not UTF-8"));
+        let cursor = Cursor::new(rows, reader);
+        let answer = page(&shared, caller.principal.name(), None, cursor).await;
+        drop(running);
+        return answer;
     }
-    let params = Params::from_request(request, &()).await?;
-    Ok(named(&params).unwrap_or_default())
+    if !may_export {
+        return small(rows, form, limits.max_entries_limit_per_query).await;
+    }
+    stream_rows(rows, reader, running).await
 }
 
-fn named(params: &Params) -> Option<String> {
-    ["query", "sql"].into_iter().map(|name| params.get(name)).find(|text| !text.is_empty()).map(str::to_owned)
+/// `GET /api/v1/sql/cursor/{id}`: the next page.
+pub async fn next_page(
+    State(shared): State<Shared>,
+    _: Reading,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let owner = caller.principal.name();
+    // A place among the running for each page: a cursor that waits holds none.
+    let _running = shared.query_gate.enter().await?;
+    let id = cursor_id(&id)?;
+    let cursor = shared.cursors.take(owner, id)?;
+    page(&shared, owner, Some(id), cursor).await
 }
 
-/// How rows are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Lines,
-    Csv,
-    Arrow,
+/// `DELETE /api/v1/sql/cursor/{id}`.
+pub async fn close_cursor(
+    State(shared): State<Shared>,
+    _: Reading,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    shared.cursors.close(caller.principal.name(), cursor_id(&id)?)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-impl Form {
-    /// The first form that `Accept` names.
-    fn accepted(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let forms = accept.split(',').filter_map(|range| match range.split(';').next().unwrap_or("").trim() {
-            "application/json" => Some(Form::Json),
-            "application/x-ndjson" | "application/jsonl" => Some(Form::Lines),
-            "text/csv" => Some(Form::Csv),
-            "application/vnd.apache.arrow.stream" => Some(Form::Arrow),
-            _ => None,
-        });
-        forms.into_iter().next().unwrap_or(Form::Json)
+/// What a client asks.
+#[derive(Debug, Default)]
+struct Statement {
+    query: String,
+    params: Vec<ScalarValue>,
+    format: String,
+    /// 0: no cursor.
+    page_rows: usize,
+}
+
+/// A body of JSON.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonStatement {
+    #[serde(alias = "sql")]
+    query: String,
+    #[serde(default)]
+    params: Vec<serde_json::Value>,
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    page_rows: usize,
+}
+
+impl Statement {
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        let is_form = content_type.starts_with("application/x-www-form-urlencoded");
+        let mut statement = if request.method() == Method::POST && !is_form {
+            let mut statement = Statement::from_params(&Params::parse(b"", request.uri().query().unwrap_or("")))?;
+            if statement.query.is_empty() {
+                let body = body(request).await?;
+                if content_type.starts_with("application/json") {
+                    statement = Statement::from_json(&body)?;
+                } else {
+                    statement.query = body;
+                }
+            }
+            statement
+        } else {
+            Statement::from_params(&Params::from_request(request, &()).await?)?
+        };
+        if statement.query.trim().is_empty() {
+            return Err(ApiError::bad_input("no statement: give it as `query`, or as the body"));
+        }
+        statement.page_rows = statement.page_rows.min(PAGE_ROWS_MAX);
+        Ok(statement)
     }
 
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Form::Json => "application/json; charset=UTF-8",
-            Form::Lines => "application/x-ndjson; charset=UTF-8",
-            Form::Csv => "text/csv; charset=utf-8",
-            Form::Arrow => "application/vnd.apache.arrow.stream",
+    fn from_params(params: &Params) -> Result<Self, ApiError> {
+        let query = ["query", "sql"].into_iter().map(|name| params.get(name)).find(|text| !text.is_empty());
+        let values = match params.get("params") {
+            "" => Vec::new(),
+            text => params::from_json(text).map_err(ApiError::bad_input)?,
+        };
+        let page_rows = match params.get("page_rows") {
+            "" => 0,
+            text => text.parse().map_err(|_| ApiError::bad_input("page_rows: a number of rows"))?,
+        };
+        Ok(Statement {
+            query: query.unwrap_or("").to_owned(),
+            params: values,
+            format: params.get("format").to_owned(),
+            page_rows,
         })
     }
-}
 
-/// Rows into bytes: a start, batches, an end.
-enum RowWriter {
-    Json(arrow::json::Writer<Vec<u8>, JsonArray>),
-    Lines(arrow::json::Writer<Vec<u8>, LineDelimited>),
-    Csv { schema: SchemaRef, written: Vec<u8> },
-    Arrow(StreamWriter<Vec<u8>>),
-}
-
-impl RowWriter {
-    fn new(form: Form, schema: &SchemaRef) -> Result<Self, ArrowError> {
-        let json = || WriterBuilder::new().with_explicit_nulls(true);
-        Ok(match form {
-            Form::Json => RowWriter::Json(json().build(Vec::new())),
-            Form::Lines => RowWriter::Lines(json().build(Vec::new())),
-            Form::Csv => {
-                let flat = flattened(&RecordBatch::new_empty(schema.clone()))?;
-                RowWriter::Csv { written: csv(&flat, true)?, schema: flat.schema() }
-            }
-            Form::Arrow => RowWriter::Arrow(StreamWriter::try_new(Vec::new(), schema)?),
-        })
+    fn from_json(body: &str) -> Result<Self, ApiError> {
+        let read: JsonStatement = serde_json::from_str(body)
+            .map_err(|error| ApiError::bad_input(format!("the body is no statement: {error}")))?;
+        let params = params::from_values(&read.params).map_err(ApiError::bad_input)?;
+        Ok(Statement { query: read.query, params, format: read.format, page_rows: read.page_rows })
     }
+}
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        match self {
-            RowWriter::Json(writer) => writer.write(batch),
-            RowWriter::Lines(writer) => writer.write(batch),
-            RowWriter::Csv { schema, written } => {
-                let flat = flattened(batch)?.with_schema(schema.clone())?;
-                written.extend(csv(&flat, false)?);
-                Ok(())
-            }
-            RowWriter::Arrow(writer) => writer.write(batch),
+async fn body(request: Request) -> Result<String, ApiError> {
+    let body = to_bytes(request.into_body(), STATEMENT_BYTES_MAX).await;
+    let body = body.map_err(|_| {
+        ApiError::new(ErrorKind::TooLarge, format!("statement larger than {STATEMENT_BYTES_MAX} bytes"))
+    })?;
+    String::from_utf8(body.into()).map_err(|_| ApiError::bad_input("the statement is not UTF-8"))
+}
+
+/// Answers a page and keeps the cursor while there may be more.
+async fn page(
+    shared: &Shared,
+    owner: &str,
+    id: Option<Uuid>,
+    mut cursor: Cursor<Reader>,
+) -> Result<Response, ApiError> {
+    let close = |id: Option<Uuid>| id.map(|id| shared.cursors.close(owner, id));
+    let stop = cursor.held.listed.token();
+    let page = tokio::select! {
+        page = cursor.page(cursor.held.page_rows) => page,
+        () = stop.cancelled() => {
+            close(id);
+            return Err(stopped());
         }
-    }
-
-    /// What was written since the last time.
-    fn take(&mut self) -> Bytes {
-        let buffer = match self {
-            RowWriter::Json(writer) => writer.get_mut(),
-            RowWriter::Lines(writer) => writer.get_mut(),
-            RowWriter::Arrow(writer) => writer.get_mut(),
-            RowWriter::Csv { written, .. } => written,
-        };
-        Bytes::from(std::mem::take(buffer))
-    }
-
-    fn finish(self) -> Result<Bytes, ArrowError> {
-        let rest = match self {
-            RowWriter::Json(mut writer) => {
-                writer.finish()?;
-                writer.into_inner()
-            }
-            RowWriter::Lines(mut writer) => {
-                writer.finish()?;
-                writer.into_inner()
-            }
-            RowWriter::Csv { written, .. } => written,
-            RowWriter::Arrow(writer) => writer.into_inner()?,
-        };
-        Ok(Bytes::from(rest))
-    }
-}
-
-fn csv(batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = arrow::csv::WriterBuilder::new().with_header(header).build(Vec::new());
-    writer.write(batch)?;
-    Ok(writer.into_inner())
-}
-
-/// The batch with its nested columns as text, which CSV has no form for.
-fn flattened(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let options = FormatOptions::new();
-    let mut fields = Vec::with_capacity(batch.num_columns());
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        if !field.data_type().is_nested() {
-            fields.push(field.clone());
-            columns.push(column.clone());
-            continue;
+    };
+    let page = match page {
+        Ok(page) => page,
+        Err(error) => {
+            close(id);
+            return Err(QueryError::from(error).into());
         }
-        let formatter = ArrayFormatter::try_new(column, &options)?;
-        let texts = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
-        columns.push(Arc::new(texts.collect::<StringArray>()));
-        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+    };
+    let rows: usize = page.iter().map(RecordBatch::num_rows).sum();
+    let (form, page_rows) = (cursor.held.form, cursor.held.page_rows);
+    let mut response = whole(&page, form, &cursor.rows.schema())?;
+    if rows < page_rows {
+        close(id);
+        return Ok(response);
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+    let id = match id {
+        Some(id) => {
+            shared.cursors.put_back(id, cursor);
+            id
+        }
+        None => shared.cursors.open(owner, cursor)?,
+    };
+    let name = HeaderValue::from_str(&id.to_string()).map_err(|error| ApiError::bad_input(error.to_string()))?;
+    response.headers_mut().insert(CURSOR, name);
+    Ok(response)
+}
+
+/// All rows at once, if they are at most `rows_max`.
+async fn small(mut rows: SendableRecordBatchStream, form: Form, rows_max: usize) -> Result<Response, ApiError> {
+    let mut found = Vec::new();
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(QueryError::from)?;
+        count += batch.num_rows();
+        if rows_max > 0 && count > rows_max {
+            return Err(ApiError::new(
+                ErrorKind::Forbidden,
+                format!("the answer has more than {rows_max} rows; narrow it, or ask with a role that may export"),
+            ));
+        }
+        found.push(batch);
+    }
+    whole(&found, form, &rows.schema())
+}
+
+fn whole(batches: &[RecordBatch], form: Form, schema: &arrow::datatypes::SchemaRef) -> Result<Response, ApiError> {
+    let mut writer = RowWriter::new(form, schema).map_err(unwritable)?;
+    for batch in batches {
+        writer.write(batch).map_err(unwritable)?;
+    }
+    Ok(answer(Body::from(writer.finish().map_err(unwritable)?), form))
 }
 
 /// The answer, begun once the first rows are known to be good.
 async fn stream_rows(
     mut rows: SendableRecordBatchStream,
-    form: Form,
+    reader: Reader,
     running: RunningQuery,
 ) -> Result<Response, ApiError> {
-    let failed = |error: ArrowError| ApiError::new(ErrorKind::Bug, error.to_string());
-    let mut writer = RowWriter::new(form, &rows.schema()).map_err(failed)?;
+    let form = reader.form;
+    let mut writer = RowWriter::new(form, &rows.schema()).map_err(unwritable)?;
     match rows.next().await {
-        Some(Ok(batch)) => writer.write(&batch).map_err(failed)?,
+        Some(Ok(batch)) => writer.write(&batch).map_err(unwritable)?,
         Some(Err(error)) => return Err(QueryError::from(error).into()),
         None => {}
     }
-    let state = Some((writer, rows, running));
     // Fused: compression asks once more after the end.
-    let pieces = stream::unfold(state, |state| async move {
-        let (mut writer, mut rows, running) = state?;
-        let done = writer.take();
-        if !done.is_empty() {
-            return Some((Ok(done), Some((writer, rows, running))));
-        }
-        match rows.next().await {
-            None => Some((writer.finish().map_err(std::io::Error::other), None)),
-            Some(Err(error)) => Some((Err(std::io::Error::other(error)), None)),
-            Some(Ok(batch)) => match writer.write(&batch) {
-                Ok(()) => Some((Ok(writer.take()), Some((writer, rows, running)))),
-                Err(error) => Some((Err(std::io::Error::other(error)), None)),
-            },
+    let pieces = stream::unfold(Some((writer, rows, reader, running)), |state| async move {
+        let (mut writer, mut rows, reader, running) = state?;
+        loop {
+            let done = writer.take();
+            if !done.is_empty() {
+                return Some((Ok(done), Some((writer, rows, reader, running))));
+            }
+            let next = tokio::select! {
+                next = rows.next() => next,
+                () = reader.listed.stopped() => {
+                    Some(Err(DataFusionError::Execution("the query was stopped by an operator".to_owned())))
+                }
+            };
+            match next {
+                None => return Some((writer.finish().map_err(std::io::Error::other), None)),
+                Some(Err(error)) => return Some((Err(std::io::Error::other(error)), None)),
+                Some(Ok(batch)) => {
+                    if let Err(error) = writer.write(&batch) {
+                        return Some((Err(std::io::Error::other(error)), None));
+                    }
+                }
+            }
         }
     });
-    let mut response = Response::new(Body::from_stream(pieces.fuse()));
-    response.headers_mut().insert(header::CONTENT_TYPE, form.content_type());
-    Ok(response)
+    Ok(answer(Body::from_stream(pieces.fuse()), form))
+}
+
+fn cursor_id(text: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(text).map_err(|_| CursorError::Unknown.into())
+}
+
+fn answer(body: Body, form: Form) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()))], body).into_response()
+}
+
+fn stopped() -> ApiError {
+    ApiError::new(ErrorKind::ClientGone, "the query was stopped by an operator")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unwritable(error: FormError) -> ApiError {
+    ApiError::bad_input(format!("the rows do not fit the form: {error}"))
+}
+
+impl From<CursorError> for ApiError {
+    fn from(error: CursorError) -> Self {
+        let kind = match error {
+            CursorError::Unknown => ErrorKind::NotFound,
+            CursorError::Busy | CursorError::TooMany => ErrorKind::OverLimit,
+        };
+        ApiError::new(kind, error.to_string())
+    }
 }

@@ -1,6 +1,9 @@
 //! The engine: parses, plans, runs on its own threads, and answers.
 
 mod browse;
+mod sql;
+
+pub use sql::{SqlAnswer, SqlRequest};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -10,9 +13,9 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,8 +35,9 @@ use crate::query::plan::{Leaf, Planner, leaves};
 use crate::query::results::logs::LogQuestion;
 use crate::query::results::{self, Categorized, ResultsCache, ResultsCacheStats, Through};
 use crate::query::scan::ScanCounters;
+use crate::query::sql::SqlViews;
 use crate::query::visible::VisibleStreams;
-use crate::query::{Direction, QueryError, newest, sql};
+use crate::query::{Direction, QueryError, newest};
 use crate::types::labels::Labels;
 use crate::types::time::{Clock, TimeRange, UnixNanos};
 
@@ -69,6 +73,7 @@ struct Parts {
     threads: tokio::runtime::Handle,
     environment: Arc<RuntimeEnv>,
     results: ResultsCache,
+    sql_views: parking_lot::RwLock<Vec<Arc<dyn SqlViews>>>,
 }
 
 impl Engine {
@@ -87,7 +92,9 @@ impl Engine {
         let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes_max), consumers_shown);
         let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
         let results = ResultsCache::new(limits.results_bytes_max, limits.results_time_to_live);
-        Ok(Engine { parts: Arc::new(Parts { catalog, indexes, limits, clock, threads, environment, results }) })
+        let sql_views = parking_lot::RwLock::default();
+        let parts = Parts { catalog, indexes, limits, clock, threads, environment, results, sql_views };
+        Ok(Engine { parts: Arc::new(parts) })
     }
 
     /// Runs LogQL. Dropping the future stops the work.
@@ -202,13 +209,6 @@ impl Engine {
     /// How the cache of results is doing.
     pub fn results_stats(&self) -> ResultsCacheStats {
         self.parts.results.stats()
-    }
-
-    /// Runs one read-only SQL statement over the views of what the scope shows.
-    pub async fn sql(&self, scope: &Scope, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
-        let context = sql::context(self.planner(scope), self.parts.environment.clone())?;
-        let text = text.to_owned();
-        self.run(self.parts.limits.timeout, async move { sql::run(&context, &text).await }).await
     }
 
     async fn streams_in(

@@ -36,7 +36,7 @@ pub mod visible;
 pub mod volumes;
 
 pub use answer::{Direction, Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting, StreamEntries};
-pub use engine::{Engine, EngineLimits};
+pub use engine::{Engine, EngineLimits, SqlAnswer, SqlRequest};
 pub use error::QueryError;
 pub use fold::SnapshotRows;
 pub use results::{ResultsCache, ResultsCacheStats};

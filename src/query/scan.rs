@@ -30,10 +30,10 @@ use crate::files::read::read;
 use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::head::HeadPart;
-use crate::query::Direction;
 use crate::query::hiding::{project, relevant, widened, without_hidden};
 use crate::query::redact::shown;
 use crate::query::visible::ChosenPart;
+use crate::query::{Direction, QueryStats};
 use crate::types::rows::{LINE, RowProjection};
 use crate::types::time::{TimeRange, UnixNanos};
 
@@ -96,6 +96,17 @@ pub struct ScanExec {
     indexes: FileIndexes,
     counters: Arc<ScanCounters>,
     properties: Arc<PlanProperties>,
+}
+
+impl ScanCounters {
+    /// Adds what a query inside another one read.
+    pub fn add(&self, stats: &QueryStats) {
+        self.lines.fetch_add(stats.lines_processed, Ordering::Relaxed);
+        self.bytes.fetch_add(stats.bytes_processed, Ordering::Relaxed);
+        self.files.fetch_add(stats.files_read, Ordering::Relaxed);
+        self.row_groups_read.fetch_add(stats.row_groups_read, Ordering::Relaxed);
+        self.row_groups_skipped.fetch_add(stats.row_groups_skipped, Ordering::Relaxed);
+    }
 }
 
 impl TimeBound {

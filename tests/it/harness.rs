@@ -152,6 +152,25 @@ impl Server {
         reply(request.call())
     }
 
+    /// A reply with its headers.
+    pub(crate) fn get_full(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> (Reply, ureq::http::HeaderMap) {
+        let mut request = agent().get(format!("{}{path}", self.url));
+        for (name, value) in params {
+            request = request.query(*name, *value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.call();
+        let headers = answer.as_ref().map(|answer| answer.headers().clone()).unwrap_or_default();
+        (reply(answer), headers)
+    }
+
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut request = agent().post(format!("{}{path}", self.url));
         for (name, value) in headers {

@@ -100,3 +100,163 @@ fn whatever_writes_or_reads_files_is_refused() {
     assert!(!directory.path().join("out.csv").exists());
     assert_eq!(csv(&server, "select count(*) as n from logs"), "n\n3\n");
 }
+
+/// JSON lines, logfmt lines and access lines, half of them in files.
+fn with_lines() -> (tempfile::TempDir, Server) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(&directory.path().join("data"), Some(&repository("tests/golden/config.yaml")), &[]);
+    let lines = [
+        ("gateway", r#"{"level":"error","model":"resnet","latency_ms":900,"user":{"id":"u1"}}"#),
+        ("gateway", r#"{"level":"info","model":"resnet","latency_ms":100,"user":{"id":"u2"}}"#),
+        ("gateway", r#"{"level":"info","model":"bert","latency_ms":200,"user":{"id":"u1"}}"#),
+        ("worker", "level=warn msg=\"slow job\" job=7 took=3s"),
+        ("proxy", "10.0.0.1 - \"GET /api/v1/predict\" 200"),
+    ];
+    for (at, (service, line)) in lines.iter().enumerate() {
+        let ts = (START_NS + at as i64 * 60_000_000_000).to_string();
+        server.push(&json!({"streams": [{"stream": {"service": service}, "values": [[ts, line]]}]}));
+        if at == 2 {
+            server.flush();
+        }
+    }
+    (directory, server)
+}
+
+#[test]
+fn lines_are_taken_apart_by_json_and_by_logqls_own_parsers() {
+    let (_directory, server) = with_lines();
+    let check = |sql: &str, expected: &str| assert_eq!(csv(&server, sql), expected, "{sql}");
+    check(
+        "select json_get_str(line, 'model') as model, json_get_int(line, 'latency_ms') as ms from logs \
+         where labels['service'] = 'gateway' and json_get_int(line, 'latency_ms') > 150 order by ms",
+        "model,ms\nbert,200\nresnet,900\n",
+    );
+    check(
+        "select line->'user'->>'id' as id, count(*) as n from logs where labels['service'] = 'gateway' group by 1 order by 1",
+        "id,n\nu1,2\nu2,1\n",
+    );
+    check(
+        "select logfmt(line)['msg'] as msg, logfmt(line)['job'] as job from logs where level = 'warn'",
+        "msg,job\nslow job,7\n",
+    );
+    check(
+        "select p['ip'] as ip, p['path'] as path from (select line_pattern(line, '<ip> - \"<_> <path>\" <status>') as p \
+         from logs where labels['service'] = 'proxy')",
+        "ip,path\n10.0.0.1,/api/v1/predict\n",
+    );
+    check("select line_json(line)['user_id'] as id from logs where level = 'error'", "id\nu1\n");
+    check(
+        "select line_regexp(line, 'took=(?P<seconds>[0-9]+)s')['seconds'] as s from logs where level = 'warn'",
+        "s\n3\n",
+    );
+    check(
+        "select count(*) as n from logs where logql_stages(line, '| json | latency_ms >= 200') is not null",
+        "n\n2\n",
+    );
+    check(
+        "select date_bin(interval '2 minutes', timestamp) as t, count(*) as n from logs group by 1 order by 1",
+        "t,n\n2026-01-15T10:00:00Z,2\n2026-01-15T10:02:00Z,2\n2026-01-15T10:04:00Z,1\n",
+    );
+    check(
+        "select approx_percentile_cont(json_get_int(line, 'latency_ms'), 0.5) as p50, \
+         approx_distinct(line->'user'->>'id') as users from logs where labels['service'] = 'gateway'",
+        "p50,users\n200.0,2\n",
+    );
+    check(
+        "select regexp_replace(line, '[0-9.]+ - .*', 'x') as l from logs where labels['service'] = 'proxy'",
+        "l\nx\n",
+    );
+    let bad = server.get("/api/v1/sql", &[("query", "select line_pattern(line, 'no capture') from logs")]);
+    assert_eq!(bad.status, 400, "{}", bad.text());
+}
+
+#[test]
+fn logql_answers_join_with_sql() {
+    let (_directory, server) = with_lines();
+    let range = "'2026-01-15T10:00:00Z', '2026-01-15T10:05:00Z'";
+    let check = |sql: String, expected: &str| assert_eq!(csv(&server, &sql), expected, "{sql}");
+    check(
+        format!(
+            "select labels['service'] as service, max(value) as most from logql('sum by (service) (count_over_time({{service=~\".+\"}}[5m]))', {range}, '1m') group by 1 order by 1"
+        ),
+        "service,most\ngateway,3.0\nproxy,1.0\nworker,1.0\n",
+    );
+    check(
+        format!(
+            "select l.line from logql('{{service=\"worker\"}} |= \"slow\"', {range}) l join streams s on s.labels = cast(l.labels as varchar)"
+        ),
+        "line\n\"level=warn msg=\"\"slow job\"\" job=7 took=3s\"\n",
+    );
+    let at = "timestamp '2026-01-15T10:05:00Z'";
+    check(
+        format!("select value from logql('sum(count_over_time({{service=\"gateway\"}}[10m]))', {at}, {at})"),
+        "value\n3.0\n",
+    );
+    let plan = csv(&server, &format!("explain select * from logql('{{service=\"gateway\"}} |= \"resnet\"', {range})"));
+    assert!(plan.contains("LogqlExec") && plan.contains("ScanExec") && plan.contains("streams=1"), "{plan}");
+    let bad = server.get("/api/v1/sql", &[("query", "select * from logql('{service=', now(), now())")]);
+    assert_eq!((bad.status, bad.text().contains("parse error")), (400, true), "{}", bad.text());
+}
+
+#[test]
+fn filters_prune_the_scan_as_selectors_do() {
+    let (_directory, server) = with_lines();
+    let plan = |filter: &str| csv(&server, &format!("explain select line from logs where {filter}"));
+    for (filter, expected) in [
+        ("labels['service'] = 'gateway'", "streams=1, head_parts=0, row_groups=1"),
+        ("labels['service'] in ('worker', 'proxy')", "streams=2, head_parts=1, row_groups=0"),
+        ("labels['service'] like 'wor%'", "streams=1, head_parts=1, row_groups=0"),
+        ("labels['service'] ~ 'ate'", "streams=1, head_parts=0, row_groups=1"),
+        ("labels['service'] != 'gateway'", "streams=2, head_parts=1, row_groups=0"),
+        ("timestamp < '2026-01-15T10:01:30Z'", "row_groups=1"),
+        ("timestamp between '2026-01-15T10:03:00Z' and '2026-01-15T10:05:00Z'", "head_parts=1, row_groups=0"),
+    ] {
+        let plan = plan(filter);
+        assert!(plan.contains(expected), "{filter}: {plan}");
+    }
+}
+
+#[test]
+fn statements_take_parameters_and_come_in_every_form() {
+    let (_directory, server) = with_lines();
+    let sql = "select line from logs where labels['service'] = $1 and timestamp >= $2 order by timestamp limit $3";
+    let params = r#"["gateway", "2026-01-15T10:01:00Z", 5]"#;
+    let answer = server.get("/api/v1/sql", &[("query", sql), ("params", params), ("format", "ndjson")]);
+    assert_eq!((answer.status, answer.text().lines().count()), (200, 2), "{}", answer.text());
+    let body = json!({"query": "select $1 as a, $2 as b", "params": ["x", 2.5], "format": "json"}).to_string();
+    let answer = server.post("/api/v1/sql", &[("Content-Type", "application/json")], body.as_bytes());
+    assert_eq!(answer.json(), json!([{"a": "x", "b": 2.5}]));
+    let answer = server.get("/api/v1/sql", &[("query", "select * from logs"), ("format", "parquet")]);
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(answer.body));
+    assert_eq!(reader.expect("Parquet").metadata().file_metadata().num_rows(), 5);
+    for (params, why) in [(r#"[{}]"#, "lists and objects are not"), ("x", "not a JSON array"), ("[1]", "laceholder")] {
+        let answer = server.get("/api/v1/sql", &[("query", "select $1, $2"), ("params", params)]);
+        assert!(answer.status == 400 && answer.text().contains(why), "{params}: {}", answer.text());
+    }
+    let answer = server.get("/api/v1/sql", &[("query", "select 1"), ("format", "xml")]);
+    assert_eq!(answer.status, 400);
+}
+
+#[test]
+fn a_cursor_gives_one_snapshot_in_pages() {
+    let (_directory, server) = with_lines();
+    let params = [("query", "select line from logs order by timestamp"), ("page_rows", "2"), ("format", "ndjson")];
+    let (first, headers) = server.get_full("/api/v1/sql", &params, &[]);
+    assert_eq!((first.status, first.text().lines().count()), (200, 2), "{}", first.text());
+    let id = headers.get("x-millrace-cursor").expect("a cursor").to_str().expect("text").to_owned();
+    server.push(&json!({"streams": [{"stream": {"service": "late"}, "values": [[START_NS.to_string(), "late"]]}]}));
+    let path = format!("/api/v1/sql/cursor/{id}");
+    let (second, headers) = server.get_full(&path, &[], &[]);
+    assert_eq!((second.text().lines().count(), headers.contains_key("x-millrace-cursor")), (2, true));
+    let (third, headers) = server.get_full(&path, &[], &[]);
+    assert_eq!((third.text().lines().count(), headers.contains_key("x-millrace-cursor")), (1, false));
+    assert!(!third.text().contains("late"));
+    assert_eq!(server.get(&path, &[]).status, 404);
+}
+
+#[test]
+fn files_are_a_view() {
+    let (_directory, server) = with_lines();
+    assert_eq!(csv(&server, "select tenant, rows, streams from files"), "tenant,rows,streams\nfake,3,1\n");
+}

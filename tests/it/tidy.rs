@@ -8,7 +8,7 @@
 //! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline | islands that never import each other |
 //! | L3 | catalog, ingest, query, flow, upkeep | engines; `catalog` says where rows are |
-//! | L4 | backup, doctor, receive, rules | edges |
+//! | L4 | backup, doctor, receive, sql, rules | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
 //! An exception that is no longer needed fails, so that the list only shrinks.
@@ -45,6 +45,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("backup", 4),
     ("doctor", 4),
     ("receive", 4),
+    ("sql", 4),
     ("rules", 4),
     ("config", 5),
     ("api", 5),

@@ -1,21 +1,28 @@
-//! SQL over the same scan: views `logs` and `streams` of one tenant, nothing else, read only.
+//! SQL over the same scan: views of what one scope shows, nothing else, read only.
 //!
 //! | view | columns |
 //! |---|---|
 //! | `logs` | `timestamp` (nanoseconds, UTC), `labels` (JSON object), `level`, `line`, `metadata` (map) |
 //! | `streams` | `labels`, `stream_id`, `first_seen`, `last_seen`, `entries`, `bytes` |
+//! | `files` | `tenant`, `path`, `date`, `first_seen`, `last_seen`, `streams`, `rows`, `line_bytes`, `file_bytes` |
+//! | `logql('…', …)` | the answer of a LogQL query |
 //!
-//! `labels['service']` reads one label; it and comparisons of `timestamp` prune the scan.
+//! Others register theirs through [`SqlViews`]. `labels['service']` reads one label; comparisons of labels and of
+//! `timestamp` prune the scan as a selector and a time range do.
 //! Errors: `BadInput` for what does not parse, plan, or only read.
 
+mod files;
 mod label;
+mod logql_table;
 mod logs;
+mod parsers;
+mod prune;
 mod rows;
+mod source;
 mod streams;
 
 use std::sync::Arc;
 
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -23,29 +30,46 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::query::QueryError;
-use crate::query::plan::Planner;
 
-/// A session in which only what the planner's scope shows exists.
-pub fn context(planner: Planner, environment: Arc<RuntimeEnv>) -> Result<SessionContext, QueryError> {
+pub(in crate::query) use source::external;
+pub use source::{SqlSource, SqlViews};
+
+/// Name of the one database, as clients give it.
+pub const DATABASE: &str = "millrace";
+
+/// A session over the views of `source` and those of `others`.
+pub(super) fn session(
+    source: &SqlSource,
+    partitions: usize,
+    environment: Arc<RuntimeEnv>,
+    others: &[Arc<dyn SqlViews>],
+) -> Result<SessionContext, QueryError> {
     let config = SessionConfig::new()
-        .with_target_partitions(planner.partitions)
+        .with_target_partitions(partitions)
         .with_information_schema(true)
-        .with_default_catalog_and_schema("millrace", "public");
+        .with_default_catalog_and_schema(DATABASE, "public");
     let mut state =
         SessionStateBuilder::new().with_config(config).with_runtime_env(environment).with_default_features().build();
-    let defaults = state.expr_planners().to_vec();
-    let planners = std::iter::once(Arc::new(label::LabelAccess) as _).chain(defaults).collect();
+    datafusion_functions_json::register_all(&mut state)?;
+    let planners = state.expr_planners().to_vec();
+    let planners = std::iter::once(Arc::new(label::LabelAccess) as _).chain(planners).collect();
     state = SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
     let context = SessionContext::new_with_state(state);
     context.register_udf(ScalarUDF::from(label::LabelFunction::new()));
-    context.register_table("logs", Arc::new(logs::LogsView::new(planner.clone())))?;
-    context.register_table("streams", Arc::new(streams::StreamsView::new(planner)))?;
+    for function in parsers::functions() {
+        context.register_udf(function);
+    }
+    context.register_udtf("logql", Arc::new(logql_table::LogqlFunction::new(source.clone())));
+    context.register_table("logs", Arc::new(logs::LogsView::new(source.clone())))?;
+    context.register_table("streams", Arc::new(streams::StreamsView::new(source.clone())))?;
+    context.register_table("files", Arc::new(files::FilesView::new(source.clone())))?;
+    for views in others {
+        views.register(&context, source)?;
+    }
     Ok(context)
 }
 
-/// Runs one statement that only reads.
-pub async fn run(context: &SessionContext, text: &str) -> Result<SendableRecordBatchStream, QueryError> {
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let plan = context.sql_with_options(text, read_only).await?;
-    Ok(plan.execute_stream().await?)
+/// What statements may be: they read.
+pub fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }

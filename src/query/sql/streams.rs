@@ -8,12 +8,11 @@ use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::source::{SqlSource, external};
 use crate::query::index::{self, StreamSummary};
-use crate::query::plan::Planner;
 
 static STREAMS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let seen = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
@@ -27,15 +26,15 @@ static STREAMS_VIEW_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The streams of one tenant.
+/// The streams that a scope shows.
 #[derive(Debug)]
 pub(super) struct StreamsView {
-    planner: Planner,
+    source: SqlSource,
 }
 
 impl StreamsView {
-    pub(super) fn new(planner: Planner) -> Self {
-        StreamsView { planner }
+    pub(super) fn new(source: SqlSource) -> Self {
+        StreamsView { source }
     }
 }
 
@@ -56,10 +55,9 @@ impl TableProvider for StreamsView {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = &self.planner;
-        let summaries = index::summaries(&planner.catalog, &planner.indexes, &planner.visible)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let planner = self.source.planner();
+        let summaries =
+            index::summaries(&planner.catalog, &planner.indexes, &planner.visible).await.map_err(external)?;
         let table = MemTable::try_new(STREAMS_VIEW_SCHEMA.clone(), vec![vec![to_batch(&summaries)?]])?;
         table.scan(session, projection, filters, limit).await
     }
