@@ -68,6 +68,8 @@ pub struct Metrics {
 
     /// LogQL latency by `status_code, type, range`, in seconds.
     pub query_latency: HistogramVec,
+    /// LogQL queries by `status`: success, failed.
+    pub query_outcomes: IntCounterVec,
     /// Line bytes that queries looked at, by `tenant`.
     pub query_bytes: IntCounterVec,
     /// Lines that queries looked at.
@@ -217,6 +219,11 @@ impl Metrics {
                 "Distribution of latency for LogQL queries.",
                 query_buckets,
                 &["status_code", "type", "range"],
+            ),
+            query_outcomes: make.counters(
+                "loki_logql_querystats_total",
+                "LogQL queries by outcome: success, failed.",
+                &["status"],
             ),
             query_bytes: make.counters(
                 "loki_logql_querystats_bytes_processed_total",

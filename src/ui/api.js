@@ -3,6 +3,14 @@
 /** The tenant of requests; empty where the server has one tenant. */
 let tenant = localStorage.getItem("tenant") ?? "";
 
+/** Kept for the session of the tab alone. */
+let token = sessionStorage.getItem("token") ?? "";
+
+export function setToken(text) {
+  token = text.trim();
+  sessionStorage.setItem("token", token);
+}
+
 export function tenantName() {
   return tenant;
 }
@@ -25,6 +33,7 @@ export function address(path, params = {}) {
 export async function ask(path, params = {}, options = {}) {
   const headers = { ...(options.headers ?? {}) };
   if (tenant) headers["X-Scope-OrgID"] = tenant;
+  if (token) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(address(path, params), { ...options, headers });
   const text = await response.text();
   if (!response.ok) {
@@ -55,9 +64,9 @@ export function queryRange(query, range, options, signal) {
   return askJson("/loki/api/v1/query_range", params, { headers, signal });
 }
 
-/** A socket that brings new lines; null where a tenant must be named, which a browser's socket cannot. */
+/** A socket that brings new lines; null where headers must be sent, which a browser's socket cannot. */
 export function tail(query) {
-  if (tenant) return null;
+  if (tenant || token) return null;
   const url = address("/loki/api/v1/tail", { query, limit: 50 });
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return new WebSocket(url);

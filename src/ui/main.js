@@ -1,6 +1,6 @@
 // Starts the page: views, keys, theme, tenant.
 
-import { setTenant, tenantName } from "./api.js";
+import { setTenant, setToken, tenantName } from "./api.js";
 import { Explore } from "./explore.js";
 import { Rules } from "./rules.js";
 import { Server } from "./server.js";
@@ -70,5 +70,7 @@ $("theme").addEventListener("click", () => {
 
 $("tenant").value = tenantName();
 $("tenant").addEventListener("change", () => { setTenant($("tenant").value); views.explore.run(); });
+
+$("token").addEventListener("change", () => { setToken($("token").value); views.explore.run(); });
 
 show(currentView());

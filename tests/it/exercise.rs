@@ -59,6 +59,7 @@ fn the_metrics_that_the_exercise_watches_are_there() {
         "loki_ingester_streams",
         "loki_request_duration_seconds_bucket",
         "loki_logql_querystats_latency_seconds_count",
+        "loki_logql_querystats_total{status=\"success\"}",
         "loki_ingester_chunks_flushed_total",
     ] {
         assert!(text.lines().any(|line| line.starts_with(name)), "no {name}");

@@ -33,6 +33,12 @@ fn push_lines(server: &Server) {
 }
 
 #[test]
+fn the_query_box_knows_where_it_is() {
+    let ended = Command::new("node").arg(repository("tests/clients/logql_test.js")).output().expect("node runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
 fn the_page_works_in_a_browser() {
     let Some(modules) = std::env::var_os("MILLRACE_TEST_NODE_MODULES") else {
         eprintln!("SKIPPED: the page not tested, because MILLRACE_TEST_NODE_MODULES is not set; .ci/run sets it");

@@ -68,6 +68,30 @@ fn the_index_shows_every_query_as_it_is() {
     assert_eq!(listed, queries().len(), "queries/README.md names queries that are not there");
 }
 
+#[test]
+fn every_sql_example_has_rows_and_is_in_the_index() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = serve(&directory.path().join("data"));
+    let index = std::fs::read_to_string(repository("queries/README.md")).expect("the index is there");
+    let mut files: Vec<_> = std::fs::read_dir(repository("queries/sql"))
+        .expect("the statements are in the repository")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 8);
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+        let headers = [("Content-Type", "text/plain"), ("Accept", "application/json")];
+        let answer = server.post("/api/v1/sql", &headers, text.as_bytes());
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        assert!(answer.json().as_array().is_some_and(|rows| !rows.is_empty()), "{name}: no rows");
+        let body: Vec<&str> = text.lines().skip_while(|line| line.starts_with("--")).collect();
+        assert!(index.contains(&format!("```sql\n{}\n```", body.join("\n"))), "{name} is not in the index as it is");
+        assert!(index.contains(&format!("(sql/{name})")), "{name} has no link in the index");
+    }
+}
+
 fn dashboard(name: &str) -> Value {
     let text = std::fs::read_to_string(repository("dashboards").join(name)).expect("the dashboard is there");
     serde_json::from_str(&text).expect("a dashboard is JSON")

@@ -134,6 +134,8 @@ async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Ask
     };
     drop(listed);
     let status = outcome.as_ref().map_or_else(|error| error.status, |_| StatusCode::OK);
+    let outcome_name = if outcome.is_ok() { "success" } else { "failed" };
+    shared.state.metrics.query_outcomes.with_label_values(&[outcome_name]).inc();
     let range = if matches!(kind, QueryKind::Instant { .. }) { "instant" } else { "range" };
     shared
         .state

@@ -1,0 +1,7 @@
+-- The longest silences of a service.
+-- note: Windows: what LogQL cannot say.
+SELECT timestamp, timestamp - lag(timestamp) OVER (ORDER BY timestamp) AS silence
+FROM logs
+WHERE labels['service'] = 'edge-nginx'
+ORDER BY silence DESC NULLS LAST
+LIMIT 5;
