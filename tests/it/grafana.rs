@@ -346,6 +346,33 @@ fn the_counts_of_patterns_are_those_of_their_filter() {
 }
 
 #[test]
+fn the_pages_of_operators_are_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(&directory.path().join("data"), None, &[]);
+    for page in ["/ring", "/distributor/ring", "/compactor/ring", "/ruler/ring", "/memberlist"] {
+        let answer = server.get(page, &[]);
+        assert!(answer.status == 200 && answer.text().contains("ACTIVE"), "{page}: {}", answer.text());
+        let json = server.get_with(page, &[], &[("Accept", "application/json")]).json();
+        assert_eq!(json["shards"][0]["state"], "ACTIVE", "{page}");
+    }
+    let prepared = || server.get("/ingester/prepare_shutdown", &[]).text();
+    assert_eq!(prepared(), "unset");
+    assert_eq!(server.post("/ingester/prepare_shutdown", &[], b"").status, 204);
+    assert_eq!(prepared(), "set");
+    assert!(server.get("/config/tenant/v1/limits", &[]).text().contains("max_query_series:"));
+    assert_eq!(server.get("/api/v1/queries", &[]).json()["queries"], serde_json::json!([]));
+    assert_eq!(server.get("/api/v1/storage", &[]).json()["files"]["count"], 0);
+    let stay = server.post("/ingester/shutdown?terminate=false", &[], b"");
+    assert_eq!((stay.status, server.get("/ready", &[]).status), (204, 200));
+    assert_eq!(server.post("/ingester/shutdown", &[], b"").status, 204);
+    let started = std::time::Instant::now();
+    while server.get("/ready", &[]).status != 0 {
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "the process does not end");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn variables_annotations_and_alerts_are_answered() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let server = serve(&directory.path().join("data"));
