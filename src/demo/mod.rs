@@ -21,6 +21,9 @@ use crate::types::time::{Clock, UnixNanos};
 
 use traffic::Traffic;
 
+/// Derived metrics, and alerts that the spike fires.
+const RULES: &str = include_str!("rules.yaml");
+
 /// How much of the past is made.
 const PAST_MINUTES: i64 = 60;
 /// When, before now, the spike began, and how long it is.
@@ -36,7 +39,11 @@ const MINUTE_NS: i64 = 60_000_000_000;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the server with the demo's traffic until it is stopped.
-pub async fn run(config: Config, log_level: LogLevel, data: PathBuf) -> Result<(), AnyError> {
+pub async fn run(mut config: Config, log_level: LogLevel, data: PathBuf) -> Result<(), AnyError> {
+    let rules = data.join("demo-rules");
+    std::fs::create_dir_all(&rules)?;
+    std::fs::write(rules.join("demo.yaml"), RULES)?;
+    config.ruler.storage.local.directory = Some(rules);
     let address = config.listen_address();
     let server = tokio::spawn(crate::server::run(config, log_level));
     let feeding = tokio::spawn(async move {

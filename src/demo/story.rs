@@ -28,8 +28,9 @@ An hour of a prediction gateway is in: {lines} lines. New ones come every second
 2. The spike, as lines a second by level:\n   {rate}\n\
 3. What users felt, the 95th percentile of the latency by model:\n   {latency}\n\
 4. Open a line, press = beside trace_id: everything of that request, of both services.\n\
-5. Press Live: lines as they come. The other tabs: SQL, rules and alerts, queries and storage.\n   {base}/#sql   {base}/#rules   {base}/#server\n\
-6. Grafana: a data source of type Loki with the URL {base}; dashboards are in dashboards/.\n\n\
+5. Alerts fire within half a minute: ErrorBudgetSpent, FeatureNotFoundErrors.\n   {base}/#rules\n\
+6. Press Live: lines as they come. The other tabs: SQL, queries and storage.\n   {base}/#sql   {base}/#server\n\
+7. Grafana: a data source of type Loki with the URL {base}; dashboards are in dashboards/.\n\n\
 Everything is in {}. Ctrl-C ends the demo.\n",
         data.display()
     )?;

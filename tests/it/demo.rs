@@ -59,6 +59,15 @@ fn the_demo_tells_its_story() {
     let spike = count(r#"sum(count_over_time({service="inference-gateway", level="error"}[6m] offset 15m))"#);
     let before = count(r#"sum(count_over_time({service="inference-gateway", level="error"}[6m] offset 30m))"#);
     assert!(spike > 20.0 * before.max(1.0), "{spike} errors in the spike, {before} before it");
+    let alerts = || {
+        let answer = get(&format!("{base}/prometheus/api/v1/alerts"), &[]);
+        let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
+        alerts.iter().any(|alert| alert["labels"]["alertname"] == "ErrorBudgetSpent" && alert["state"] == "firing")
+    };
+    while !alerts() {
+        assert!(started.elapsed() < Duration::from_secs(60), "a newcomer sees a firing alert in one minute");
+        std::thread::sleep(Duration::from_millis(250));
+    }
     let live = Instant::now();
     let now = || count(r#"sum(count_over_time({service="inference-gateway"}[5s]))"#);
     while now() == 0.0 && live.elapsed() < Duration::from_secs(20) {
