@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod keys;
 pub mod place;
 pub mod ready;
+pub mod upkeep;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -50,6 +51,21 @@ pub enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::KeysCommand,
+    },
+    /// What the table holds and what is done to it.
+    Table {
+        #[command(subcommand)]
+        command: upkeep::TableCommand,
+    },
+    /// What retention takes.
+    Retention {
+        #[command(subcommand)]
+        command: upkeep::RetentionCommand,
+    },
+    /// Deletes and their certificates.
+    Delete {
+        #[command(subcommand)]
+        command: upkeep::DeleteCommand,
     },
     /// Looks at Kafka as the server would.
     Kafka {

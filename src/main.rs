@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         Command::Backup { command } => command.run(),
         Command::Doctor(doctor) => return doctor.run(),
         Command::Keys { command } => command.run(),
+        Command::Table { command } => command.run(),
+        Command::Retention { command } => command.run(),
+        Command::Delete { command } => command.run(),
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {

@@ -62,6 +62,7 @@ pub fn router(state: AppState) -> Router {
         .route("/config", get(admin::config))
         .route("/services", get(admin::services))
         .route("/api/v1/table/status", get(upkeep::table_status))
+        .route("/api/v1/retention/preview", get(upkeep::retention_preview))
         .route("/api/v1/table/upkeep", post(upkeep::wake))
         .route("/flush", get(admin::flush).post(admin::flush))
         .route("/log_level", get(admin::log_level).post(admin::set_log_level))

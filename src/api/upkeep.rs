@@ -20,6 +20,17 @@ pub async fn wake(_: Administering, State(shared): State<Shared>) -> Result<Resp
     Ok(axum::http::StatusCode::NO_CONTENT.into_response())
 }
 
+/// `GET /api/v1/retention/preview`: what retention would take now, by tenant and rule.
+pub async fn retention_preview(_: Administering, State(shared): State<Shared>) -> Result<Response, ApiError> {
+    let upkeep = upkeep(&shared)?.clone();
+    let runtime = tokio::runtime::Handle::current();
+    // Where single lines count, files are read: off the threads that answer others.
+    let reading = tokio::task::spawn_blocking(move || runtime.block_on(upkeep.retention_preview()));
+    let failed = |text: String| ApiError::new(ErrorKind::Bug, text).with_newline();
+    let entries = reading.await.map_err(|error| failed(error.to_string()))?;
+    Ok(Json(entries.map_err(|error| failed(error.to_string()))?).into_response())
+}
+
 fn upkeep(shared: &Shared) -> Result<&Upkeep, ApiError> {
     let upkeep = shared.state.upkeep.as_ref();
     upkeep.ok_or_else(|| ApiError::new(ErrorKind::Unavailable, "this server keeps no table").with_newline())

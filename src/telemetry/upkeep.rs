@@ -29,6 +29,12 @@ pub struct UpkeepMetrics {
     pub vacuumed_bytes: IntCounter,
     /// Steps of upkeep that failed, by `step`.
     pub failures: IntCounterVec,
+    /// Applications of retention by `status`, and when the last good one was, seconds since the epoch.
+    pub retention_runs: IntCounterVec,
+    pub retention_applied_at: IntGauge,
+    /// Files that retention took rows from by `how`: dropped, rewritten; and the rows, by `tenant`.
+    pub retention_files: IntCounterVec,
+    pub retention_rows: IntCounterVec,
     /// Delete requests by `user`, and those of them that are open and due.
     pub deletes_received: IntCounterVec,
     pub deletes_processed: IntCounterVec,
@@ -75,6 +81,25 @@ impl UpkeepMetrics {
             ),
             vacuumed_bytes: make.counter("millrace_vacuumed_bytes_total", "Their bytes."),
             failures: make.counters("millrace_upkeep_failures_total", "Steps of upkeep that failed.", &["step"]),
+            retention_runs: make.counters(
+                "loki_compactor_apply_retention_operation_total",
+                "Total number of attempts done to apply retention with status.",
+                &["status"],
+            ),
+            retention_applied_at: make.gauge(
+                "loki_compactor_apply_retention_last_successful_run_timestamp_seconds",
+                "Unix timestamp of the last successful retention run.",
+            ),
+            retention_files: make.counters(
+                "millrace_retention_files_total",
+                "Files that retention took rows from, dropped or written anew.",
+                &["how"],
+            ),
+            retention_rows: make.counters(
+                "millrace_retention_rows_total",
+                "Rows that retention removed per tenant.",
+                &["tenant"],
+            ),
             deletes_received: make.counters(
                 "loki_compactor_delete_requests_received_total",
                 "Number of delete requests received per user.",

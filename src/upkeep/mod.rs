@@ -16,6 +16,7 @@
 
 mod compaction;
 pub mod deletes;
+pub mod retention;
 pub mod settings;
 pub mod status;
 mod vacuum;

@@ -113,7 +113,8 @@ impl CompactionConfig {
         problems
     }
 
-    pub(super) fn policy(&self) -> CompactionPolicy {
+    /// What the planner goes by.
+    pub fn policy(&self) -> CompactionPolicy {
         CompactionPolicy {
             target_bytes: self.target_bytes.0,
             files_min: self.min_files,

@@ -13,6 +13,8 @@ use crate::types::time::UnixNanos;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) running: Option<Running>,
+    /// When retention was applied last.
+    pub(super) retention_applied: Option<UnixNanos>,
     /// When the last round ended.
     pub(super) round_ended: Option<UnixNanos>,
 }

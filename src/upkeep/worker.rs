@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::UpkeepError;
 use super::deletes::{Ledger, SigningKey};
+use super::retention::{PreviewEntry, preview};
 use super::settings::{CompactionConfig, CompactorConfig};
 use super::status::{Progress, TableStatus};
 use super::workshop::Workshop;
@@ -91,6 +92,7 @@ impl Upkeep {
             own_directory: parts.own_directory,
             progress: Mutex::new(Progress::default()),
             set_aside: Mutex::new(HashMap::new()),
+            staying: Mutex::new(HashMap::new()),
             ledger: parts.ledger,
             deleting: tokio::sync::Mutex::new(()),
             signing_key: parts.signing_key,
@@ -132,6 +134,12 @@ impl Upkeep {
         }
     }
 
+    /// What retention would take now.
+    pub async fn retention_preview(&self) -> Result<Vec<PreviewEntry>, UpkeepError> {
+        let workshop = &self.workshop;
+        preview(&workshop.catalog, &workshop.indexes, &workshop.limits, workshop.clock.now()).await
+    }
+
     /// The table as it is now.
     pub async fn table_status(&self) -> TableStatus {
         let workshop = &self.workshop;
@@ -166,6 +174,7 @@ async fn rounds(workshop: &Workshop, wake: &Notify, removed: &HashMap<String, Re
             note(workshop, "sweep", workshop.sweep(removed).await.map(drop));
         }
         note(workshop, "deletes", workshop.carry_out_deletes().await);
+        note(workshop, "retention", workshop.apply_retention().await);
         note(workshop, "compaction", workshop.compact().await.map(drop));
         note(workshop, "vacuum", workshop.vacuum().await.map(drop));
         note(workshop, "certificates", workshop.certify().await);

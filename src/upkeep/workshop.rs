@@ -44,6 +44,8 @@ pub(super) struct Workshop {
     pub(super) progress: Mutex<Progress>,
     /// Files that could not be read, until when they are left alone.
     pub(super) set_aside: Mutex<HashMap<String, UnixNanos>>,
+    /// Files that retention need not look at before.
+    pub(super) staying: Mutex<HashMap<String, UnixNanos>>,
     pub(super) ledger: Arc<Ledger>,
     /// Held while a tenant's requests are carried out or taken back.
     pub(super) deleting: tokio::sync::Mutex<()>,
