@@ -141,7 +141,8 @@ fn deleted_lines_are_hidden_everywhere_at_once_and_come_back_when_cancelled() {
     let unknown = cancel("00000000");
     assert_eq!((unknown.status, unknown.text().as_str()), (404, "could not find delete request with given id\n"));
     assert_eq!(cancel(&id).status, 204);
-    assert_eq!(traces(&server), [84, 84, 84, 1, 1, 42], "cancelled");
+    // A log query shows equal entries once: those that were pushed again are beside their originals.
+    assert_eq!(traces(&server), [82, 84, 84, 1, 1, 42], "cancelled");
     assert_eq!(requests(&server), json!([]));
 }
 
