@@ -161,7 +161,11 @@ impl DeleteCommand {
                 writeln!(out, "tenant    {}", certificate.tenant)?;
                 writeln!(out, "query     {}", certificate.query)?;
                 writeln!(out, "times     {} to {}", certificate.start, certificate.end)?;
-                writeln!(out, "rows      {} ({} bytes of lines)", certificate.rows_deleted, certificate.line_bytes_deleted)?;
+                writeln!(
+                    out,
+                    "rows      {} ({} bytes of lines)",
+                    certificate.rows_deleted, certificate.line_bytes_deleted
+                )?;
                 writeln!(out, "files     {} written anew or dropped", certificate.files.len())?;
                 writeln!(out, "requested {}, erased {}", certificate.requested_at, certificate.erased_at)?;
                 Ok(())

@@ -31,7 +31,8 @@ fn push(server: &Server, from: i64, lines: i64) {
             json!([((START_S + at) * 1_000_000_000).to_string(), text])
         })
         .collect();
-    let only_secret: Vec<Value> = values.iter().filter(|value| value[1].as_str().is_some_and(|t| t.contains(SECRET))).cloned().collect();
+    let only_secret: Vec<Value> =
+        values.iter().filter(|value| value[1].as_str().is_some_and(|t| t.contains(SECRET))).cloned().collect();
     server.push(&json!({"streams": [
         {"stream": {"service": "people"}, "values": values},
         {"stream": {"service": "people", "who": "known"}, "values": only_secret},
@@ -68,10 +69,9 @@ fn lines(server: &Server, filter: &str) -> usize {
 fn traces(server: &Server) -> [i64; 6] {
     let (start, end) = (START_S.to_string(), (START_S + 3600).to_string());
     let range = [("start", start.as_str()), ("end", end.as_str())];
-    let count = server.number(
-        &format!(r#"sum(count_over_time({{service="people"}} |= "{SECRET}" [1h]))"#),
-        START_S + 3590,
-    ) as i64;
+    let count = server
+        .number(&format!(r#"sum(count_over_time({{service="people"}} |= "{SECRET}" [1h]))"#), START_S + 3590)
+        as i64;
     let sql = format!("SELECT count(*) AS n FROM logs WHERE line LIKE '%{SECRET}%'");
     let sql = server.get("/api/v1/sql", &[("query", &sql)]);
     let sql: i64 = sql.text().chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(-1);

@@ -59,7 +59,8 @@ fn the_exercises_classes_keep_what_they_should() {
     let config = directory.path().join("config.yaml");
     std::fs::write(&config, &example).expect("written");
     let server = Server::start(&data, Some(&config), &[]);
-    for (class, period) in [("application", 30.0), ("access", 90.0), ("audit", 365.0), ("debug", 3.0), ("system", 14.0)] {
+    for (class, period) in [("application", 30.0), ("access", 90.0), ("audit", 365.0), ("debug", 3.0), ("system", 14.0)]
+    {
         push(&server, class, "info", &[0.1, period - 1.5, period + 2.5, 400.0]);
     }
     push(&server, "other", "info", &[0.1, 29.0, 33.0]);
@@ -68,7 +69,8 @@ fn the_exercises_classes_keep_what_they_should() {
     server.flush();
     let preview = server.get("/api/v1/retention/preview", &[]);
     assert_eq!(preview.status, 200, "{}", preview.text());
-    let rows: i64 = preview.json().as_array().expect("entries").iter().map(|entry| entry["rows"].as_i64().unwrap_or(0)).sum();
+    let rows: i64 =
+        preview.json().as_array().expect("entries").iter().map(|entry| entry["rows"].as_i64().unwrap_or(0)).sum();
     assert_eq!(rows, 5 * 2 + 1 + 1, "{}", preview.text());
     let cli = Command::new(env!("CARGO_BIN_EXE_millrace"))
         .args(["retention", "preview", "--config"])

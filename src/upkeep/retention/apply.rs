@@ -163,7 +163,14 @@ impl Workshop {
         }
         self.metrics.upkeep.retention_files.with_label_values(&[how]).inc_by(files.len() as u64);
         self.metrics.upkeep.retention_rows.with_label_values(&[first.tenant.as_str()]).inc_by(rows);
-        tracing::info!(tenant = first.tenant.as_str(), date = first.date(), files = files.len(), rows, how, "retention applied");
+        tracing::info!(
+            tenant = first.tenant.as_str(),
+            date = first.date(),
+            files = files.len(),
+            rows,
+            how,
+            "retention applied"
+        );
     }
 
     fn is_known_to_stay(&self, file: &DataFile, now: UnixNanos) -> bool {

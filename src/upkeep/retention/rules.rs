@@ -148,9 +148,8 @@ impl Rules {
                 Some(only) => chosen.entry(**at).or_insert_with(|| only.choose(rows)).value(row),
             };
             let rule = chain.iter().find(counts).copied();
-            expired.push(rule.filter(|at| {
-                self.rules[*at].period_ns.is_some_and(|ns| ts[row] < now.saturating_sub(ns).0)
-            }));
+            expired
+                .push(rule.filter(|at| self.rules[*at].period_ns.is_some_and(|ns| ts[row] < now.saturating_sub(ns).0)));
         }
         expired
     }
