@@ -7,6 +7,7 @@ use std::time::Duration;
 use object_store::{ObjectStore, path::Path};
 use tokio::sync::{Mutex, Notify};
 
+use crate::failpoint;
 use crate::files::table::{OPERATION_WRITE, Table, TableError};
 use crate::files::write::{EncodedFile, encode, put};
 use crate::files::{DataFile, FilesError};
@@ -224,6 +225,7 @@ impl Flusher {
                 Some(written) if Arc::ptr_eq(&written.head, &head) => written.files,
                 _ => self.write(&head).await?,
             };
+            failpoint::hit("flush.written");
             state.written = Some(Written { head: head.clone(), files: files.clone() });
             if let Outcome::Fenced { app_id, recorded } = self.commit(&head, &files, state.flushed).await? {
                 tracing::warn!(
@@ -237,6 +239,7 @@ impl Flusher {
                 continue;
             }
             state.written = None;
+            failpoint::hit("flush.committed");
             let report = FlushReport {
                 reason,
                 rows: head.rows,

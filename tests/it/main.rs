@@ -9,6 +9,7 @@ mod backup;
 mod broker;
 mod clients;
 mod compaction;
+mod crash;
 mod dataset;
 mod deletes;
 mod demo;
