@@ -40,7 +40,8 @@ const POINTS: &[Option<&str>] = &[
 
 fn config(directory: &Path) -> PathBuf {
     let compactor = "  retention_enabled: true\n  compaction_interval: 60ms\n  retention_delete_delay: 0s\n  delete_request_cancel_period: 0s";
-    let millrace = "  flush:\n    max_bytes: 64KB\n    max_age: 300ms\n  compaction:\n    settled_after: 0s\n    min_files: 2";
+    let millrace =
+        "  flush:\n    max_bytes: 64KB\n    max_age: 300ms\n  compaction:\n    settled_after: 0s\n    min_files: 2";
     let config = configured(directory, compactor, millrace);
     let text = std::fs::read_to_string(&config).expect("readable");
     let rules = "limits_config:\n  retention_stream:\n    - {selector: '{class=\"gone\"}', priority: 1, period: 24h}\n";
