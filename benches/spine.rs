@@ -6,6 +6,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use divan::counter::BytesCount;
+use millrace::ingest::gate::TenantGate;
 use millrace::ingest::limits::Limits;
 use millrace::receive::decode::{BodyLimits, PushRequest, decode_push};
 use millrace::types::ids::{Lsn, TenantId};
@@ -37,16 +38,14 @@ fn request(body: &bytes::Bytes) -> PushRequest<'static> {
 
 #[divan::bench]
 fn decode_json(bencher: divan::Bencher<'_, '_>) {
-    let (body, limits) = (body(), Limits::default());
-    bencher
-        .counter(BytesCount::new(body.len()))
-        .bench(|| decode_push(&request(&body), &limits, &BodyLimits::default(), NOW));
+    let (body, gate) = (body(), TenantGate::alone(Limits { ingestion_rate_mb: 0.0, ..Limits::default() }, NOW));
+    bencher.counter(BytesCount::new(body.len())).bench(|| decode_push(&request(&body), &gate, &BodyLimits::default()));
 }
 
 #[divan::bench]
 fn encode_log_record(bencher: divan::Bencher<'_, '_>) {
     let body = body();
-    let outcome = decode_push(&request(&body), &Limits::default(), &BodyLimits::default(), NOW);
+    let outcome = decode_push(&request(&body), &TenantGate::alone(Limits::default(), NOW), &BodyLimits::default());
     let (batch, tenant) = (outcome.batch.expect("rows"), TenantId::single());
     bencher.counter(BytesCount::new(outcome.bytes)).bench(|| {
         let mut payload = Vec::new();

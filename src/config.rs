@@ -25,7 +25,12 @@ use crate::access::AccessConfig;
 use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::ingest::limits::Limits;
+use crate::ingest::otlp_config::DEFAULT_INDEX_ATTRIBUTES;
+use crate::receive::decode::BodyLimits;
+use crate::receive::door::DoorSettings;
+use crate::receive::in_flight::InFlightLimits;
 use crate::receive::kafka::settings::KafkaConfig;
+use crate::receive::syslog::settings::SyslogConfig;
 use crate::rules::settings::{FlowConfig, RulerConfig};
 use crate::types::units::{ByteSize, GoDuration};
 use crate::upkeep::{CompactionConfig, CompactorConfig, ErasureConfig};
@@ -80,6 +85,14 @@ pub struct DistributorConfig {
     pub max_recv_msg_size: ByteSize,
     /// Bytes of a push body once inflated.
     pub max_decompressed_size: ByteSize,
+    pub otlp_config: OtlpDefaults,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OtlpDefaults {
+    /// Resource attributes of OpenTelemetry that are labels for every tenant.
+    pub default_resource_attributes_as_index_labels: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -182,6 +195,8 @@ pub struct MillraceConfig {
     pub wal: WalSettings,
     pub flow: FlowConfig,
     pub push: PushConfig,
+    pub otlp_grpc: OtlpGrpcConfig,
+    pub syslog: SyslogConfig,
     pub query: QueryConfig,
     pub backup: BackupConfig,
     pub encryption: EncryptionConfig,
@@ -226,8 +241,16 @@ pub enum Fsync {
 #[serde(default)]
 pub struct PushConfig {
     pub inflight_bytes_max: ByteSize,
+    pub tenant_inflight_bytes_max: ByteSize,
     /// 0: one a core.
     pub decoders: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OtlpGrpcConfig {
+    /// None: off.
+    pub listen: Option<std::net::SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -254,7 +277,18 @@ impl Default for ServerConfig {
 
 impl Default for DistributorConfig {
     fn default() -> Self {
-        DistributorConfig { max_recv_msg_size: ByteSize(100 << 20), max_decompressed_size: ByteSize(256 << 20) }
+        DistributorConfig {
+            max_recv_msg_size: ByteSize(100 << 20),
+            max_decompressed_size: ByteSize(256 << 20),
+            otlp_config: OtlpDefaults::default(),
+        }
+    }
+}
+
+impl Default for OtlpDefaults {
+    fn default() -> Self {
+        let names = DEFAULT_INDEX_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect();
+        OtlpDefaults { default_resource_attributes_as_index_labels: names }
     }
 }
 
@@ -315,7 +349,11 @@ impl Default for WalSettings {
 
 impl Default for PushConfig {
     fn default() -> Self {
-        PushConfig { inflight_bytes_max: ByteSize(256 << 20), decoders: 0 }
+        PushConfig {
+            inflight_bytes_max: ByteSize(512 << 20),
+            tenant_inflight_bytes_max: ByteSize(256 << 20),
+            decoders: 0,
+        }
     }
 }
 
@@ -345,6 +383,27 @@ impl Config {
             "" => format!("0.0.0.0:{}", self.server.http_listen_port),
             v6 if v6.contains(':') && !v6.starts_with('[') => format!("[{v6}]:{}", self.server.http_listen_port),
             address => format!("{address}:{}", self.server.http_listen_port),
+        }
+    }
+
+    /// What all doors for logs are made with.
+    pub fn door_settings(&self) -> DoorSettings {
+        let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let push = &self.millrace.push;
+        DoorSettings {
+            body_limits: BodyLimits {
+                compressed_bytes_max: bytes(self.distributor.max_recv_msg_size),
+                inflated_bytes_max: bytes(self.distributor.max_decompressed_size),
+            },
+            in_flight: InFlightLimits {
+                bytes_max: bytes(push.inflight_bytes_max),
+                tenant_bytes_max: bytes(push.tenant_inflight_bytes_max),
+                decoders: match push.decoders {
+                    0 => std::thread::available_parallelism().map_or(1, usize::from),
+                    decoders => decoders,
+                },
+            },
+            otlp_labels: self.distributor.otlp_config.default_resource_attributes_as_index_labels.clone(),
         }
     }
 

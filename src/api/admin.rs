@@ -46,7 +46,7 @@ pub async fn services(_: Administering, State(shared): State<Shared>) -> Respons
 
 /// `GET|POST /flush`: writes all that is in memory to files, then 204.
 pub async fn flush(_: Administering, State(shared): State<Shared>) -> Result<StatusCode, ApiError> {
-    let flushed = shared.state.ingest.flush().await;
+    let flushed = shared.state.door.sink.flush().await;
     flushed.map_err(|text| ApiError::new(ErrorKind::Bug, text).with_newline())?;
     Ok(StatusCode::NO_CONTENT)
 }

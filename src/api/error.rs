@@ -3,10 +3,13 @@
 //! Bodies are plain text with `nosniff`, as Loki's. Loki ends push and login errors with a newline
 //! (Go's `http.Error`) and query errors without one; [`ApiError::with_newline`] tells them apart.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::query::QueryError;
+use crate::receive::decode::PushError;
 
 /// What the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +65,12 @@ pub struct ApiError {
     pub status: StatusCode,
     pub text: String,
     newline: bool,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        ApiError { status: kind.status(), text: text.into(), newline: false }
+        Self::with_status(kind.status(), text)
     }
 
     pub fn bad_input(text: impl Into<String>) -> Self {
@@ -75,13 +79,20 @@ impl ApiError {
 
     /// An error whose status others decided.
     pub fn with_status(status: StatusCode, text: impl Into<String>) -> Self {
-        ApiError { status, text: text.into(), newline: false }
+        ApiError { status, text: text.into(), newline: false, retry_after: None }
     }
 
     /// Ends the body with a newline.
     pub fn with_newline(mut self) -> Self {
         self.newline = !self.text.ends_with('\n');
         self
+    }
+}
+
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
+        ApiError { retry_after: error.retry_after, ..ApiError::with_status(status, error.text) }.with_newline()
     }
 }
 
@@ -111,8 +122,16 @@ impl IntoResponse for ApiError {
             let challenge = HeaderValue::from_static("Basic realm=\"millrace\", Bearer realm=\"millrace\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
+        response.headers_mut().extend(retry_after(self.status, self.retry_after));
         response
     }
+}
+
+/// When clients may come again, whole seconds, of a 429 or 503.
+pub fn retry_after(status: StatusCode, wait: Option<Duration>) -> Option<(HeaderName, HeaderValue)> {
+    let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let seconds = wait.map_or(1, |wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
+    is_passing.then(|| (header::RETRY_AFTER, HeaderValue::from(seconds)))
 }
 
 /// Plain text as Go's `http.Error` sends it.

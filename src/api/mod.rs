@@ -1,7 +1,7 @@
 //! The HTTP face: Loki's API, SQL, and the pages of operators.
 //!
 //! ```text
-//! request ─▶ metrics, panics ─▶ gzip ─▶ tenant ─▶ handler ─▶ engine (reads) │ push sink (writes)
+//! request ─▶ metrics, panics ─▶ gzip ─▶ tenant ─▶ handler ─▶ engine (reads) │ door (writes)
 //!                                                    └─▶ ApiError ─▶ plain text
 //! ```
 //!
@@ -9,11 +9,13 @@
 //! at once have limits; `api/error.rs` alone turns kinds into status codes.
 
 pub mod admin;
+pub mod body;
 pub mod durations;
 pub mod error;
 pub mod gate;
 pub mod loki;
 pub mod middleware;
+pub mod otlp;
 pub mod params;
 pub mod ring;
 pub mod router;
@@ -28,67 +30,36 @@ pub mod upkeep;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Scope};
-use crate::api::gate::{PushGate, QueryGate};
+use crate::api::gate::QueryGate;
 use crate::api::loki::tail::OpenTails;
 use crate::api::running::RunningQueries;
 use crate::config::Config;
 use crate::ingest::arrivals::Arrivals;
-use crate::ingest::gate::IngestGates;
 use crate::ingest::limits::Limits;
 use crate::ingest::overrides::LimitsOf;
 use crate::query::Engine;
+use crate::receive::door::Door;
 use crate::rules::Ruler;
 use crate::sql::cursors::Cursors;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
-use crate::types::batch::LogBatch;
-use crate::types::ids::TenantId;
 use crate::types::time::{Clock, UnixNanos};
 use crate::upkeep::Upkeep;
 
 pub use router::router;
-
-/// Where pushed rows go.
-#[async_trait]
-pub trait PushSink: Send + Sync {
-    /// Makes a batch durable and visible.
-    ///
-    /// Cancellation: a batch may still be stored when the caller goes away.
-    async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), PushRefused>;
-
-    /// Writes all that is in memory to files.
-    async fn flush(&self) -> Result<(), String>;
-}
-
-/// Why a well-formed batch was not stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct PushRefused {
-    pub kind: RefusedKind,
-    pub text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusedKind {
-    /// It cannot be stored now, by no fault of the client: 503.
-    Unavailable,
-    /// The tenant or the server takes no more at this rate: 429.
-    Overloaded,
-}
 
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     pub engine: Engine,
     pub access: Access,
-    pub ingest: Arc<dyn PushSink>,
+    /// The way in for all doors.
+    pub door: Door,
     pub config: Arc<Config>,
     pub limits: LimitsOf,
-    pub gates: IngestGates,
     /// None where nothing is kept.
     pub upkeep: Option<Upkeep>,
     pub metrics: Arc<Metrics>,
@@ -123,7 +94,6 @@ impl Readiness {
 #[derive(Clone)]
 pub struct Shared {
     pub state: AppState,
-    pub push_gate: Arc<PushGate>,
     pub query_gate: Arc<QueryGate>,
     pub open_tails: OpenTails,
     pub running: RunningQueries,
@@ -135,11 +105,9 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(state: AppState) -> Self {
-        let push_gate = Arc::new(PushGate::new(&state.config, state.metrics.clone()));
         let query_gate = Arc::new(QueryGate::new(&state.config, state.metrics.clone()));
         Shared {
             state,
-            push_gate,
             query_gate,
             open_tails: OpenTails::default(),
             running: RunningQueries::default(),

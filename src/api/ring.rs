@@ -53,7 +53,7 @@ async fn ring(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 pub async fn shutdown(_: Administering, State(shared): State<Shared>, params: Params) -> Result<StatusCode, ApiError> {
     let is_off = |name| matches!(params.get(name), "false" | "0" | "f");
     if !is_off("flush") {
-        let flushed = shared.state.ingest.flush().await;
+        let flushed = shared.state.door.sink.flush().await;
         flushed.map_err(|text| ApiError::new(ErrorKind::Bug, text).with_newline())?;
     }
     if !is_off("terminate") {

@@ -9,7 +9,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
-use crate::api::{AppState, Shared, admin, middleware, ring, rules, running, sql, storage, tenant, ui, upkeep};
+use crate::api::{AppState, Shared, admin, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
@@ -21,6 +21,7 @@ pub fn router(state: AppState) -> Router {
     let of_a_tenant = Router::new()
         .route("/loki/api/v1/push", post(push::push))
         .route("/api/prom/push", post(push::push))
+        .route("/otlp/v1/logs", post(otlp::logs))
         .route("/loki/api/v1/query_range", get(query::range).post(query::range))
         .route("/loki/api/v1/query", get(query::instant).post(query::instant))
         .route("/loki/api/v1/labels", get(labels::names).post(labels::names))

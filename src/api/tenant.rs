@@ -21,8 +21,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::access::{Action, Credentials, Denied, Principal, Scope};
-use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
+use crate::api::{AppState, Shared};
+use crate::receive::decode::PushError;
 use crate::types::ids::{TenantId, TenantIdError};
 
 const HEADER: &str = "x-scope-orgid";
@@ -72,7 +73,7 @@ pub struct Measuring(pub Principal);
 /// Finds out who asks for which tenants, or refuses.
 pub async fn identify(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
-    match caller(&shared, asked).await {
+    match caller(&shared.state, asked).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -85,7 +86,7 @@ pub async fn identify(State(shared): State<Shared>, mut request: Request, next: 
 pub async fn recognise(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
     let source = asked.source;
-    match principal(&shared, asked.credentials).await {
+    match principal(&shared.state, asked.credentials).await {
         Ok(principal) => {
             request.extensions_mut().insert(Caller { principal, tenants: Arc::from([TenantId::single()]), source });
             next.run(request).await
@@ -117,16 +118,32 @@ impl Asked {
     }
 }
 
-async fn caller(shared: &Shared, asked: Asked) -> Result<Caller, ApiError> {
-    let principal = principal(shared, asked.credentials).await?;
-    let config = &shared.state.config;
+/// The tenant of a push that came to a door without handlers, by the same rules.
+///
+/// # Errors
+/// Those of [`identify`] and [`Writing`].
+pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, PushError> {
+    let header = headers.get(HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned());
+    let asked = Asked { credentials: credentials(headers), tenants: header, source: None };
+    let writing = async {
+        let caller = caller(state, asked).await?;
+        let tenant = caller.one_tenant()?;
+        caller.principal.check(Action::Write, &tenant)?;
+        Ok(tenant)
+    };
+    writing.await.map_err(|error: ApiError| PushError::new(error.status.as_u16(), error.text))
+}
+
+async fn caller(state: &AppState, asked: Asked) -> Result<Caller, ApiError> {
+    let principal = principal(state, asked.credentials).await?;
+    let config = &state.config;
     let several = config.querier.multi_tenant_queries_enabled;
     let tenants = tenants(config.auth_enabled, several, asked.tenants.as_deref(), &principal)?.into();
     Ok(Caller { principal, tenants, source: asked.source })
 }
 
-async fn principal(shared: &Shared, credentials: Result<Credentials, ApiError>) -> Result<Principal, ApiError> {
-    Ok(shared.state.access.authenticate(&credentials?).await?)
+async fn principal(state: &AppState, credentials: Result<Credentials, ApiError>) -> Result<Principal, ApiError> {
+    Ok(state.access.authenticate(&credentials?).await?)
 }
 
 /// The verified certificate of the connection, put there by the TLS listener.

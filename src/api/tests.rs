@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -13,8 +14,10 @@ use super::*;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
 use crate::query::EngineLimits;
+use crate::receive::door::{PushRefused, PushSink};
 use crate::streams::Streams;
-use crate::types::ids::Lsn;
+use crate::types::batch::LogBatch;
+use crate::types::ids::{Lsn, TenantId};
 use crate::types::time::UnixNanos;
 use crate::types::units::{ByteSize, GoDuration};
 
@@ -69,15 +72,16 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let threads = tokio::runtime::Handle::current();
     let engine = Engine::new(catalog, indexes, limits, clock.clone(), threads).expect("an engine");
     let sink = Arc::new(Sink::default());
+    let (limits, metrics) = (LimitsOf::new(config.limits_config.clone()), Arc::new(Metrics::new()));
+    let door = Door::new(sink.clone(), limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
     let state = AppState {
         engine,
         access: Access::new(&config.access, clock.clone()).expect("good settings"),
-        ingest: sink.clone(),
-        limits: LimitsOf::new(config.limits_config.clone()),
-        gates: IngestGates::default(),
         upkeep: None,
+        door,
+        limits,
         config: Arc::new(config),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         clock,
         ready: Readiness::default(),
         rules: None,
@@ -227,13 +231,10 @@ async fn pushes() {
 #[tokio::test]
 async fn a_refusing_sink() {
     let face = face(|_| {});
-    let check = async |kind, status| {
-        *face.sink.refuse.lock() = Some(PushRefused { kind, text: "the disk is full".to_owned() });
-        let answer = face.send("POST", "/loki/api/v1/push", &[JSON], push_body(1)).await;
-        assert_eq!((answer.status, answer.body.as_str()), (status, "the disk is full\n"));
-    };
-    check(RefusedKind::Unavailable, 503).await;
-    check(RefusedKind::Overloaded, 429).await;
+    *face.sink.refuse.lock() = Some(PushRefused { text: "the disk is full".to_owned() });
+    let answer = face.send("POST", "/loki/api/v1/push", &[JSON], push_body(1)).await;
+    assert_eq!((answer.status, answer.body.as_str()), (503, "the disk is full\n"));
+    assert_eq!(answer.header("retry-after"), "1");
 }
 
 #[tokio::test]
@@ -332,7 +333,7 @@ async fn a_panic_is_an_answer() {
         }
     }
     let mut face = face(|_| {});
-    face.state.ingest = Arc::new(Bomb);
+    face.state.door.sink = Arc::new(Bomb);
     face.router = router(face.state.clone());
     assert_eq!(face.get("/flush").await.status, 500);
     let metrics = face.get("/metrics").await.body;

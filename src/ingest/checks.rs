@@ -121,14 +121,14 @@ fn rfc3339(ts_ns: i64) -> String {
 ///
 /// Source: OpenTelemetry's translation to Prometheus names: other characters become `_`, runs of `_` become
 /// one, a leading digit gets `key_`, a name in double underscores stays reserved.
-pub(super) fn normalized_name(name: &str) -> String {
+pub fn normalized_name(name: &str) -> String {
     if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.contains("__")
         && !name.starts_with(|c: char| c.is_ascii_digit())
     {
         return name.to_owned();
     }
-    let reserved = name.len() > 4 && name.starts_with("__") && name.ends_with("__");
+    let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
     let inner = if reserved { &name[2..name.len() - 2] } else { name };
     let mut out = String::with_capacity(inner.len());
     for c in inner.chars() {

@@ -8,22 +8,36 @@ use std::sync::Arc;
 
 use super::active_streams::ActiveStreams;
 use super::limits::Limits;
+use super::otlp_config::DEFAULT_INDEX_ATTRIBUTES;
 use super::rates::{IngestRates, TooFast};
-use super::validate::StreamGate;
+use super::validate::{Admission, StreamGate};
 use crate::types::ids::TenantId;
 use crate::types::time::UnixNanos;
 
 /// What all tenants' doors share. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct IngestGates {
     rates: Arc<IngestRates>,
     active: Arc<ActiveStreams>,
+    otlp_labels: Arc<[String]>,
+}
+
+impl Default for IngestGates {
+    fn default() -> Self {
+        Self::new(DEFAULT_INDEX_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect())
+    }
 }
 
 impl IngestGates {
+    /// `otlp_labels` are resource attributes of OpenTelemetry that are labels for every tenant.
+    pub fn new(otlp_labels: Vec<String>) -> Self {
+        IngestGates { rates: Arc::default(), active: Arc::default(), otlp_labels: otlp_labels.into() }
+    }
+
     /// The door of one tenant for one request.
     pub fn of(&self, tenant: &TenantId, limits: &Arc<Limits>, now: UnixNanos) -> TenantGate {
-        TenantGate { gates: self.clone(), tenant: tenant.clone(), limits: limits.clone(), now }
+        let blocked = blocked(tenant, limits, now);
+        TenantGate { gates: self.clone(), tenant: tenant.clone(), limits: limits.clone(), now, blocked }
     }
 }
 
@@ -34,6 +48,7 @@ pub struct TenantGate {
     tenant: TenantId,
     limits: Arc<Limits>,
     now: UnixNanos,
+    blocked: Option<Blocked>,
 }
 
 /// Pushes of a tenant are refused for now.
@@ -44,22 +59,37 @@ pub struct Blocked {
 }
 
 impl TenantGate {
+    /// The door of a tenant who shares nothing with others: for tools and tests.
+    pub fn alone(limits: Limits, now: UnixNanos) -> Self {
+        IngestGates::default().of(&TenantId::single(), &Arc::new(limits), now)
+    }
+
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Resource attributes of OpenTelemetry that are labels unless the tenant ignores that.
+    pub fn otlp_labels(&self) -> &[String] {
+        &self.gates.otlp_labels
+    }
+
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }
 
+    /// When the request came.
+    pub fn now(&self) -> UnixNanos {
+        self.now
+    }
+
     /// Whether the tenant is blocked now.
-    pub fn blocked(&self) -> Option<Blocked> {
-        let until_text = self.limits.block_ingestion_until.as_deref().filter(|text| !text.is_empty())?;
-        let until = chrono::DateTime::parse_from_rfc3339(until_text).ok()?;
-        if until.timestamp_nanos_opt().is_some_and(|until| until <= self.now.0) {
-            return None;
-        }
-        let status = self.limits.block_ingestion_status_code;
-        let tenant = &self.tenant;
-        let until = until.to_utc().format("%Y-%m-%dT%H:%M:%SZ");
-        let text = format!("ingestion blocked for user '{tenant}' until '{until}' with status code '{status}'");
-        Some(Blocked { status, text })
+    pub fn blocked(&self) -> Option<&Blocked> {
+        self.blocked.as_ref()
+    }
+
+    /// What takes the request apart; `line_bytes` is a guess at the size of all lines.
+    pub fn admission(&self, line_bytes: usize) -> Admission<'_> {
+        Admission::new(&self.limits, self.now, line_bytes).gated(self)
     }
 
     /// Takes a whole request of the tenant's rate, or nothing. The error is Loki's text and when to come again.
@@ -74,18 +104,35 @@ impl TenantGate {
     }
 }
 
+/// Of a blocked tenant nothing is stored, and so nothing is counted.
 impl StreamGate for TenantGate {
     fn admit_stream(&self, stream: u64) -> bool {
-        self.gates.active.admit(&self.tenant, stream, self.limits.active_streams_max(), self.now)
+        self.blocked.is_some()
+            || self.gates.active.admit(&self.tenant, stream, self.limits.active_streams_max(), self.now)
     }
 
     fn admit_bytes(&self, stream: u64, bytes: u64) -> Result<(), TooFast> {
+        if self.blocked.is_some() {
+            return Ok(());
+        }
         self.gates.rates.take_stream(&self.tenant, &self.limits, stream, bytes)
     }
 
     fn tenant(&self) -> &str {
         self.tenant.as_str()
     }
+}
+
+fn blocked(tenant: &TenantId, limits: &Limits, now: UnixNanos) -> Option<Blocked> {
+    let until = limits.block_ingestion_until.as_deref().filter(|text| !text.is_empty())?;
+    let until = chrono::DateTime::parse_from_rfc3339(until).ok()?;
+    if until.timestamp_nanos_opt().is_some_and(|until| until <= now.0) {
+        return None;
+    }
+    let status = limits.block_ingestion_status_code;
+    let until = until.to_utc().format("%Y-%m-%dT%H:%M:%SZ");
+    let text = format!("ingestion blocked for user '{tenant}' until '{until}' with status code '{status}'");
+    Some(Blocked { status, text })
 }
 
 #[cfg(test)]
@@ -102,7 +149,7 @@ mod tests {
                 UnixNanos(seconds * 1_000_000_000),
             )
         };
-        let blocked = at(1_768_471_199).blocked().expect("blocked");
+        let blocked = at(1_768_471_199).blocked().cloned().expect("blocked");
         assert_eq!(blocked.status, 260);
         assert_eq!(
             blocked.text,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
 use crate::ingest::retention::{DeletionMode, StreamRetention};
+use crate::ingest::otlp_config::OtlpConfig;
 use crate::ingest::service_name::DEFAULT_SERVICE_LABELS;
 use crate::types::units::{ByteSize, GoDuration};
 
@@ -48,6 +49,8 @@ pub struct Limits {
     pub discover_service_name: Vec<String>,
     pub discover_log_levels: bool,
     pub log_level_fields: Vec<String>,
+    /// Which attributes of OpenTelemetry become labels.
+    pub otlp_config: OtlpConfig,
 
     pub max_entries_limit_per_query: usize,
     pub max_query_series: usize,
@@ -103,6 +106,7 @@ impl Default for Limits {
             discover_service_name: texts(DEFAULT_SERVICE_LABELS),
             discover_log_levels: true,
             log_level_fields: texts(DEFAULT_LEVEL_FIELDS),
+            otlp_config: OtlpConfig::default(),
             max_entries_limit_per_query: 5000,
             max_query_series: 500,
             max_query_length: GoDuration::from_secs(721 * 3600),
@@ -207,7 +211,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "metric_aggregation_enabled",
     "min_sharding_lookback",
     "minimum_labels_number",
-    "otlp_config",
     "pattern_ingester_tokenizable_json_fields_append",
     "pattern_ingester_tokenizable_json_fields_default",
     "pattern_ingester_tokenizable_json_fields_delete",

@@ -12,6 +12,7 @@ pub mod flush_plan;
 pub mod gate;
 pub mod level;
 pub mod limits;
+pub mod otlp_config;
 pub mod overrides;
 pub mod rates;
 pub mod retention;

@@ -8,8 +8,9 @@
 //! Valid entries of a request with bad ones are kept. Texts and their grouping are Loki's.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::ingest::checks::{Refusal, check_entry, check_labels, normalized_name};
+use crate::ingest::checks::{Refusal, check_entry, check_labels};
 use crate::ingest::level::{self, DETECTED_LEVEL};
 use crate::ingest::limits::Limits;
 use crate::ingest::rates::TooFast;
@@ -20,6 +21,12 @@ use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 use crate::types::units::ByteSize;
 
+pub use crate::ingest::checks::normalized_name;
+
+/// Streams of one request that are told apart: a body of tiny streams may not become a hundred times its size.
+const STREAMS_MAX: usize = 100_000;
+/// Bytes of lines and metadata of one request: attributes of a resource are repeated with each of its lines.
+const REQUEST_BYTES_MAX: u64 = 512 << 20;
 /// Distinct texts an answer lists; more of them would only repeat themselves.
 const DISTINCT_REFUSALS_MAX: usize = 10;
 
@@ -28,7 +35,7 @@ const DISTINCT_REFUSALS_MAX: usize = 10;
 pub struct Discards(pub Vec<(&'static str, u64, u64)>);
 
 impl Discards {
-    fn add(&mut self, reason: &'static str, lines: u64, bytes: u64) {
+    pub fn add(&mut self, reason: &'static str, lines: u64, bytes: u64) {
         match self.0.iter_mut().find(|(known, ..)| *known == reason) {
             Some(sum) => {
                 sum.1 += lines;
@@ -60,8 +67,10 @@ pub struct Admission<'a> {
     streams: Vec<OpenStream>,
     /// The stream of the entries that come.
     current: usize,
+    /// Streams of the request, empty ones included.
+    seen: usize,
     refusals: Vec<(String, usize)>,
-    slow_down: Option<String>,
+    slow_down: Option<SlowDown>,
     discards: Discards,
     lines: u64,
     bytes: u64,
@@ -72,7 +81,7 @@ pub struct Admission<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamHandle(usize);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct OpenStream {
     labels: Labels,
     text: String,
@@ -83,6 +92,8 @@ struct OpenStream {
     refused: Option<Refusal>,
     /// Refused because the tenant has too many streams.
     too_many: bool,
+    /// Whether entries came: a stream without any gives its place to the next.
+    used: bool,
     slowed: Slowed,
     /// The level its labels decide.
     level: Option<String>,
@@ -96,6 +107,16 @@ struct Slowed {
     of: usize,
     /// The first of them, as Loki names them.
     texts: Vec<String>,
+    retry_after: Option<Duration>,
+}
+
+/// Streams were too many or too fast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowDown {
+    /// The text of a 429.
+    pub text: String,
+    /// When the same may work; none when nobody knows.
+    pub retry_after: Option<Duration>,
 }
 
 /// What came of a request.
@@ -105,8 +126,7 @@ pub struct Admitted {
     pub batch: Option<LogBatch>,
     /// The text of a 400, if anything was refused.
     pub refusal: Option<String>,
-    /// The text of a 429, if streams were too many or too fast.
-    pub slow_down: Option<String>,
+    pub slow_down: Option<SlowDown>,
     pub discards: Discards,
     /// Streams of the request, empty ones included.
     pub streams: usize,
@@ -131,6 +151,7 @@ impl<'a> Admission<'a> {
             builder: LogBatchBuilder::with_capacity(line_bytes),
             streams: Vec::new(),
             current: 0,
+            seen: 0,
             refusals: Vec::new(),
             slow_down: None,
             discards: Discards::default(),
@@ -146,33 +167,35 @@ impl<'a> Admission<'a> {
         self
     }
 
-    /// The entries that follow are of this stream.
+    /// The entries that follow are of this stream. Its handle is good once an entry came.
     pub fn stream(&mut self, labels: Labels) -> StreamHandle {
-        let labels = with_service_name(labels, &self.limits.discover_service_name);
+        self.stream_as_it_is(with_service_name(labels, &self.limits.discover_service_name))
+    }
+
+    /// As [`Admission::stream`], for labels that need no `service_name`.
+    pub fn stream_as_it_is(&mut self, labels: Labels) -> StreamHandle {
+        self.seen += 1;
+        if self.streams.last().is_some_and(|last| !last.used) {
+            self.streams.pop();
+        }
+        if self.streams.len() < STREAMS_MAX {
+            let stream = self.open(labels);
+            self.streams.push(stream);
+        } else if self.streams.len() == STREAMS_MAX {
+            self.streams.push(one_too_many());
+        }
+        self.current = self.streams.len() - 1;
+        StreamHandle(self.current)
+    }
+
+    fn open(&self, labels: Labels) -> OpenStream {
         let text = labels.to_string();
         let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
         let tenant = self.gate.map_or("", |gate| gate.tenant());
-        let mut refused = check_labels(&labels, &text, tenant, self.limits);
-        let mut too_many = false;
-        if refused.is_none() && self.gate.is_some_and(|gate| !gate.admit_stream(hash)) {
-            too_many = true;
-            refused = Some(stream_limit(&text, tenant));
-        }
+        let refused = check_labels(&labels, &text, tenant, self.limits);
         let discover = self.limits.discover_log_levels && self.limits.allow_structured_metadata;
         let level = discover.then(|| level::from_labels(&labels, &self.limits.log_level_fields)).flatten();
-        self.streams.push(OpenStream {
-            labels,
-            text,
-            hash,
-            slot: None,
-            refused,
-            too_many,
-            slowed: Slowed::default(),
-            level,
-            last: None,
-        });
-        self.current = self.streams.len() - 1;
-        StreamHandle(self.current)
+        OpenStream { labels, text, hash, refused, level, ..OpenStream::default() }
     }
 
     /// The entries that follow are of a stream begun before.
@@ -193,18 +216,12 @@ impl<'a> Admission<'a> {
         let Some(stream) = self.streams.get_mut(self.current) else {
             return Err("missing_labels");
         };
-        let metadata_bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let size = (line.len() + metadata_bytes) as u64;
-        if let Some(refusal) = &mut stream.refused {
-            self.discards.add(refusal.reason, 1, size);
-            if stream.too_many {
-                self.slow_down.get_or_insert_with(|| refusal.text.clone());
-                return Err(refusal.reason);
+        if !stream.used {
+            stream.used = true;
+            if stream.refused.is_none() && self.gate.is_some_and(|gate| !gate.admit_stream(stream.hash)) {
+                stream.too_many = true;
+                stream.refused = Some(stream_limit(&stream.text, self.gate.map_or("", |gate| gate.tenant())));
             }
-            if !refusal.text.is_empty() {
-                note(&mut self.refusals, std::mem::take(&mut refusal.text));
-            }
-            return Err(refusal.reason);
         }
         let max_line = self.limits.max_line_size.0 as usize;
         let line = if self.limits.max_line_size_truncate && max_line > 0 && line.len() > max_line {
@@ -212,11 +229,33 @@ impl<'a> Admission<'a> {
         } else {
             line
         };
+        let metadata_bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size = (line.len() + metadata_bytes) as u64;
+        if let Some(refusal) = &mut stream.refused {
+            self.discards.add(refusal.reason, 1, size);
+            if stream.too_many {
+                let text = || SlowDown { text: refusal.text.clone(), retry_after: None };
+                self.slow_down.get_or_insert_with(text);
+                return Err(refusal.reason);
+            }
+            if !refusal.text.is_empty() {
+                note(&mut self.refusals, std::mem::take(&mut refusal.text));
+            }
+            return Err(refusal.reason);
+        }
         let times = (self.oldest, self.newest);
         if let Some(refusal) = check_entry(ts_ns, line, metadata, metadata_bytes, &stream.text, times, self.limits) {
             self.discards.add(refusal.reason, 1, size);
             note(&mut self.refusals, refusal.text);
             return Err(refusal.reason);
+        }
+        if self.bytes + size > REQUEST_BYTES_MAX {
+            const REASON: &str = "request_body_too_large";
+            self.discards.add(REASON, 1, size);
+            let text =
+                format!("request body too large: with repeated attributes it has more than {REQUEST_BYTES_MAX} bytes");
+            note(&mut self.refusals, text);
+            return Err(REASON);
         }
         stream.slowed.of += 1;
         if let Some(Err(too_fast)) = self.gate.map(|gate| gate.admit_bytes(stream.hash, size)) {
@@ -271,18 +310,27 @@ impl<'a> Admission<'a> {
     pub fn finish(self) -> Result<Admitted, BatchError> {
         let refusal = grouped(&self.refusals);
         let tenant = self.gate.map_or("", |gate| gate.tenant());
-        let slowed = self.streams.iter().find_map(|stream| stream.slowed.text(&stream.text, tenant));
+        let slowed = self.streams.iter().find_map(|stream| {
+            let text = stream.slowed.text(&stream.text, tenant)?;
+            Some(SlowDown { text, retry_after: stream.slowed.retry_after })
+        });
         let batch = if self.builder.rows() > 0 { Some(self.builder.finish()?) } else { None };
         Ok(Admitted {
             batch,
             refusal,
             slow_down: self.slow_down.or(slowed),
             discards: self.discards,
-            streams: self.streams.len(),
+            streams: self.seen,
             lines: self.lines,
             bytes: self.bytes,
         })
     }
+}
+
+/// Stands for all streams beyond [`STREAMS_MAX`].
+fn one_too_many() -> OpenStream {
+    let text = format!("a request may have at most {STREAMS_MAX} streams");
+    OpenStream { refused: Some(Refusal { reason: "stream_limit", text }), used: true, ..OpenStream::default() }
 }
 
 fn stream_limit(text: &str, tenant: &str) -> Refusal {
@@ -295,6 +343,7 @@ fn stream_limit(text: &str, tenant: &str) -> Refusal {
 impl Slowed {
     fn add(&mut self, ts_ns: i64, stream: &str, bytes: u64, too_fast: TooFast) {
         self.entries += 1;
+        self.retry_after = self.retry_after.max(too_fast.retry_after);
         if self.texts.len() < DISTINCT_REFUSALS_MAX {
             let at = GoTime::from_unix_nanos(ts_ns, Zone::Utc).go_string();
             let (limit, bytes) = (ByteSize(too_fast.limit), ByteSize(bytes));

@@ -5,6 +5,7 @@
 //!          ─▶ last flush ─▶ log closed
 //! ```
 
+mod doors;
 mod object_storage;
 mod rules;
 pub mod runtime_config;
@@ -20,22 +21,23 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api::{AppState, PushRefused, PushSink, Readiness, RefusedKind, router};
+use crate::api::{AppState, Readiness, router};
 use crate::config::{Config, Fsync};
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
-use crate::ingest::gate::IngestGates;
 use crate::ingest::overrides::LimitsOf;
-use crate::ingest::shard::{IngestError, Shard};
+use crate::ingest::shard::Shard;
 use crate::query::EngineLimits;
+use crate::receive::door::{Door, PushRefused, PushSink};
 use crate::receive::kafka::{self, KafkaSource};
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
 use crate::types::ids::TenantId;
 use crate::types::time::Clock;
-use crate::wal::{FsyncPolicy, WalConfig, WalError};
+use crate::wal::{FsyncPolicy, WalConfig};
 
+use doors::Doors;
 use runtime_config::RuntimeConfig;
 use store::{Store, StoreSettings};
 
@@ -51,6 +53,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let listener = TcpListener::bind(config.listen_address()).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another with --http-port", config.listen_address())
     })?;
+    let doors = Doors::bind(&config).await?;
     let settings = store_settings(&config)?;
     let table = settings.table.to_string();
     let data_dir = settings.data_dir.clone();
@@ -64,13 +67,14 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
+    let sink = Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() });
+    let door = Door::new(sink, limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
     let state = AppState {
         engine: store.engine.clone(),
         access: Access::new(&config.access, clock.clone()).map_err(|problems| problems.join("; "))?,
-        ingest: Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() }),
+        door: door.clone(),
         config: Arc::new(config.clone()),
         limits: limits.clone(),
-        gates: IngestGates::default(),
         upkeep: Some(upkeep.clone()),
         metrics: metrics.clone(),
         clock: clock.clone(),
@@ -81,9 +85,11 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         stopping: stopping.clone(),
         started: clock.now(),
     };
-    let app = router(state);
+    let app = router(state.clone());
+    doors.announce()?;
     announce(&listener, &data_dir, &table, &store)?;
-    let kafka = start_kafka(&config, &store, limits, metrics, clock)?;
+    let doors = doors.open(&state)?;
+    let kafka = start_kafka(&config, &store, door)?;
     ready.set(true);
     let stopped = stopping.clone().cancelled_owned();
     let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
@@ -98,6 +104,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     if tokio::time::timeout(config.server.graceful_shutdown_timeout.to_std(), serving).await.is_err() {
         tracing::warn!("requests were still running after graceful_shutdown_timeout");
     }
+    doors.close().await;
     if let Some(kafka) = kafka {
         kafka.stop().await;
     }
@@ -123,17 +130,11 @@ fn watch_overrides(
 }
 
 /// The Kafka door, if topics are configured.
-fn start_kafka(
-    config: &Config,
-    store: &Store,
-    limits: LimitsOf,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-) -> Result<Option<KafkaSource>, AnyError> {
+fn start_kafka(config: &Config, store: &Store, door: Door) -> Result<Option<KafkaSource>, AnyError> {
     if !config.kafka.is_on() {
         return Ok(None);
     }
-    let target = kafka::Target { shard: store.shard.clone(), flusher: store.flusher.clone(), limits, metrics, clock };
+    let target = kafka::Target { shard: store.shard.clone(), flusher: store.flusher.clone(), door };
     let names: Vec<&str> = config.kafka.topics.iter().map(|topic| topic.name()).collect();
     writeln!(
         std::io::stdout(),
@@ -266,15 +267,7 @@ struct Sink {
 #[async_trait]
 impl PushSink for Sink {
     async fn push(&self, tenant: &TenantId, batch: LogBatch) -> Result<(), PushRefused> {
-        self.shard.push(tenant, batch).await.map_err(|error| {
-            let kind = match &error {
-                IngestError::HeadFull | IngestError::RulesBehind | IngestError::Wal(WalError::Overloaded { .. }) => {
-                    RefusedKind::Overloaded
-                }
-                _ => RefusedKind::Unavailable,
-            };
-            PushRefused { kind, text: error.to_string() }
-        })
+        self.shard.push(tenant, batch).await.map_err(|error| PushRefused { text: error.to_string() })
     }
 
     async fn flush(&self) -> Result<(), String> {

@@ -15,6 +15,7 @@ use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::rules::RuleMetrics;
 use crate::telemetry::store::StoreMetrics;
+use crate::telemetry::syslog::SyslogMetrics;
 use crate::telemetry::tail::TailMetrics;
 use crate::telemetry::upkeep::UpkeepMetrics;
 
@@ -96,6 +97,7 @@ pub struct Metrics {
     pub rules: RuleMetrics,
     pub store: StoreMetrics,
     pub upkeep: UpkeepMetrics,
+    pub syslog: SyslogMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -257,6 +259,7 @@ impl Metrics {
             rules: RuleMetrics::new(&make),
             store: StoreMetrics::new(&make),
             upkeep: UpkeepMetrics::new(&make),
+            syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,
         };

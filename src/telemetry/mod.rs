@@ -6,5 +6,6 @@ pub mod metrics;
 mod process;
 pub mod rules;
 pub mod store;
+pub mod syslog;
 pub mod tail;
 pub mod upkeep;

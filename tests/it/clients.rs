@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::harness::{Server, repository};
 
-fn installed(variable: &str, what: &str) -> Option<PathBuf> {
+pub(crate) fn installed(variable: &str, what: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from);
     if found.is_none() {
         eprintln!("SKIPPED: {what} not tested, because {variable} is not set; .ci/run installs it and sets it");
@@ -15,11 +15,11 @@ fn installed(variable: &str, what: &str) -> Option<PathBuf> {
     found
 }
 
-fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     chrono::Utc::now().timestamp()
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let ended = command.output().expect("the client runs");
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{command:?}: {said}");

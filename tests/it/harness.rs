@@ -190,6 +190,12 @@ impl Server {
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
+    /// What the banner says behind `name`: where a door listens.
+    pub(crate) fn address(&self, name: &str) -> String {
+        let found = self.banner.iter().find_map(|line| line.strip_prefix(name));
+        found.unwrap_or_else(|| panic!("no {name:?} in {:?}", self.banner)).to_owned()
+    }
+
     pub(crate) fn flush(&self) {
         let answer = self.post("/flush", &[], b"");
         assert_eq!(answer.status, 204, "{}", answer.text());

@@ -25,6 +25,7 @@ mod kill;
 mod lifecycle;
 mod naive;
 mod object_storage;
+mod otlp;
 mod page;
 mod pushes;
 mod queries;

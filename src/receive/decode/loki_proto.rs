@@ -7,21 +7,10 @@
 
 use std::borrow::Cow;
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
-
 use super::PushError;
 use super::label_text::parse_labels;
+use super::wire::{Value, fields};
 use crate::ingest::validate::Admission;
-
-/// A field's value, in place.
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-fn malformed(error: &prost::DecodeError) -> PushError {
-    PushError::bad(format!("proto: {error}"))
-}
 
 /// Decodes an unsnapped body.
 pub(super) fn decode(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushError> {
@@ -80,27 +69,5 @@ fn decode_entry(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushEr
     })?;
     let ts_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
     let _ = admission.entry(ts_ns, &line, &metadata);
-    Ok(())
-}
-
-/// Calls `each` with every field of a message, in order.
-fn fields<'a>(
-    mut body: &'a [u8],
-    mut each: impl FnMut(u32, Value<'a>) -> Result<(), PushError>,
-) -> Result<(), PushError> {
-    while !body.is_empty() {
-        let (tag, wire) = decode_key(&mut body).map_err(|e| malformed(&e))?;
-        match wire {
-            WireType::Varint => each(tag, Value::Number(decode_varint(&mut body).map_err(|e| malformed(&e))?))?,
-            WireType::LengthDelimited => {
-                let length = decode_varint(&mut body).map_err(|e| malformed(&e))?;
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                let (value, rest) = body.split_at_checked(length).ok_or_else(|| PushError::bad("unexpected EOF"))?;
-                body = rest;
-                each(tag, Value::Bytes(value))?;
-            }
-            other => skip_field(other, tag, &mut body, DecodeContext::default()).map_err(|e| malformed(&e))?,
-        }
-    }
     Ok(())
 }

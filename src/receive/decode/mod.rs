@@ -1,7 +1,7 @@
 //! Decoders: a body becomes a batch of the good rows and an answer about the bad ones. CPU-bound, no I/O.
 //!
 //! ```text
-//! body ─ inflate (bounded) ─▶ loki_json | loki_json_legacy | loki_proto ─▶ ingest::validate ─▶ LogBatch
+//! body ─ inflate (bounded) ─▶ loki_json | loki_proto | otlp ─▶ ingest::validate ─▶ LogBatch
 //! ```
 //!
 //! Errors: [`PushError`] with the status and text that Loki answers; nothing of a malformed body is kept.
@@ -12,13 +12,16 @@ pub(super) mod json_reader;
 mod label_text;
 mod loki_json;
 mod loki_proto;
+pub mod otlp;
+mod wire;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ingest::limits::Limits;
+use crate::ingest::gate::TenantGate;
 use crate::ingest::validate::{Admission, Admitted, Discards};
 use crate::types::batch::LogBatch;
-use crate::types::time::UnixNanos;
 
 pub use body::BodyLimits;
 
@@ -38,11 +41,21 @@ pub struct PushRequest<'a> {
 pub struct PushError {
     pub status: u16,
     pub text: String,
+    /// When the same may work: of a 429 or 503, where it is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl PushError {
-    fn bad(text: impl Into<String>) -> Self {
-        PushError { status: 400, text: text.into() }
+    pub fn new(status: u16, text: impl Into<String>) -> Self {
+        PushError { status, text: text.into(), retry_after: None }
+    }
+
+    pub(in crate::receive) fn bad(text: impl Into<String>) -> Self {
+        PushError::new(400, text)
+    }
+
+    fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Self {
+        PushError::new(413, format!("request body too large: {what} than max ({bytes} vs {bytes_max})"))
     }
 }
 
@@ -58,19 +71,14 @@ pub struct PushOutcome {
 }
 
 impl PushOutcome {
-    fn refused(error: PushError) -> Self {
+    pub(in crate::receive) fn refused(error: PushError) -> Self {
         PushOutcome { batch: None, answer: Err(error), discards: Discards::default(), lines: 0, bytes: 0 }
     }
 }
 
-/// Decodes and checks one push.
-pub fn decode_push(
-    request: &PushRequest<'_>,
-    limits: &Limits,
-    body_limits: &BodyLimits,
-    now: UnixNanos,
-) -> PushOutcome {
-    outcome_of(admit(request, limits, body_limits, now))
+/// Decodes and checks one Loki push.
+pub fn decode_push(request: &PushRequest<'_>, gate: &TenantGate, body_limits: &BodyLimits) -> PushOutcome {
+    outcome_of(admit(request, gate, body_limits))
 }
 
 /// A push that came without HTTP around it.
@@ -82,60 +90,58 @@ pub enum PushKind {
     OtlpProtobuf,
 }
 
-/// Decodes and checks one push that came as a record.
-pub fn decode_record(
-    kind: PushKind,
-    body: &[u8],
-    limits: &Limits,
-    body_limits: &BodyLimits,
-    now: UnixNanos,
-) -> PushOutcome {
-    let mut admission = Admission::new(limits, now, body.len());
+/// Decodes and checks one push that came as a record or as a message.
+pub fn decode_record(kind: PushKind, body: &[u8], gate: &TenantGate, body_limits: &BodyLimits) -> PushOutcome {
+    let mut admission = gate.admission(body.len());
     let decoded = match kind {
         PushKind::LokiJson => loki_json::decode(body, &mut admission),
         PushKind::LokiProtobuf => match body::unsnap(body, body_limits) {
             Ok(inside) => loki_proto::decode(&inside, &mut admission),
             Err(_) => loki_proto::decode(body, &mut admission),
         },
-        PushKind::OtlpProtobuf => Err(PushError::bad("OTLP is not read from records")),
+        PushKind::OtlpProtobuf => otlp::decode_protobuf(body, gate, &mut admission),
     };
-    let finished = || admission.finish().map_err(|error| PushError { status: 500, text: error.to_string() });
-    outcome_of(decoded.and_then(|()| finished()))
+    outcome_of(decoded.and_then(|()| finish(admission)))
 }
 
-fn outcome_of(admitted: Result<Admitted, PushError>) -> PushOutcome {
+pub(in crate::receive) fn finish(admission: Admission<'_>) -> Result<Admitted, PushError> {
+    admission.finish().map_err(|error| PushError::new(500, error.to_string()))
+}
+
+pub(in crate::receive) fn outcome_of(admitted: Result<Admitted, PushError>) -> PushOutcome {
     match admitted {
         Err(error) => PushOutcome::refused(error),
-        Ok(admitted) if admitted.streams == 0 => PushOutcome::refused(PushError {
-            status: 422,
-            text: "error at least one valid stream is required for ingestion".to_owned(),
-        }),
-        Ok(admitted) => PushOutcome {
-            batch: admitted.batch,
-            answer: admitted.refusal.map_or(Ok(()), |text| Err(PushError::bad(text))),
-            discards: admitted.discards,
-            lines: admitted.lines,
-            bytes: admitted.bytes,
-        },
+        Ok(admitted) if admitted.streams == 0 => {
+            PushOutcome::refused(PushError::new(422, "error at least one valid stream is required for ingestion"))
+        }
+        Ok(admitted) => {
+            let slow_down = admitted.slow_down.map(|slow_down| PushError {
+                retry_after: slow_down.retry_after,
+                ..PushError::new(429, slow_down.text)
+            });
+            let refusal = slow_down.or_else(|| admitted.refusal.map(PushError::bad));
+            PushOutcome {
+                batch: admitted.batch,
+                answer: refusal.map_or(Ok(()), Err),
+                discards: admitted.discards,
+                lines: admitted.lines,
+                bytes: admitted.bytes,
+            }
+        }
     }
 }
 
-fn admit(
-    request: &PushRequest<'_>,
-    limits: &Limits,
-    body_limits: &BodyLimits,
-    now: UnixNanos,
-) -> Result<Admitted, PushError> {
+fn admit(request: &PushRequest<'_>, gate: &TenantGate, body_limits: &BodyLimits) -> Result<Admitted, PushError> {
     let body = body::inflate(&request.body, request.content_encoding, body_limits)?;
     let is_json = body::is_json(request.content_type)?;
-    let mut admission = Admission::new(limits, now, body.len());
+    let mut admission = gate.admission(body.len());
     match (is_json, request.legacy) {
         (true, false) => loki_json::decode(&body, &mut admission)?,
         (true, true) => loki_json::decode_legacy(&body, &mut admission)?,
         (false, _) => loki_proto::decode(&body::unsnap(&body, body_limits)?, &mut admission)?,
     }
-    admission.finish().map_err(|error| PushError { status: 500, text: error.to_string() })
+    finish(admission)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

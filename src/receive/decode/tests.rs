@@ -3,17 +3,19 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::limits::Limits;
+use crate::types::time::UnixNanos;
 
 const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
 
 fn push(content_type: &str, body: Vec<u8>) -> PushOutcome {
     let request =
         PushRequest { content_type: Some(content_type), content_encoding: None, body: body.into(), legacy: false };
-    decode_push(&request, &Limits::default(), &BodyLimits::default(), NOW)
+    decode_push(&request, &TenantGate::alone(Limits::default(), NOW), &BodyLimits::default())
 }
 
 /// Rows as text, one a line: time, labels, level, line, metadata.
-fn rows(outcome: &PushOutcome) -> Vec<String> {
+pub(in crate::receive) fn rows(outcome: &PushOutcome) -> Vec<String> {
     let Some(batch) = &outcome.batch else { return Vec::new() };
     let batch = batch.record_batch();
     let labels = batch.column(1).as_dictionary::<UInt32Type>();

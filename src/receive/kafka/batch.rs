@@ -13,13 +13,17 @@ use hashbrown::HashMap;
 
 use super::mapping::{Mapped, Mapping, Record, Unmapped};
 use super::settings::Format;
-use crate::ingest::limits::Limits;
+use crate::ingest::gate::{IngestGates, TenantGate};
 use crate::ingest::overrides::LimitsOf;
 use crate::ingest::validate::{Admission, Discards, StreamHandle};
 use crate::receive::decode::{BodyLimits, PushKind, PushOutcome, decode_record};
+use crate::receive::door::Taken;
 use crate::types::batch::LogBatch;
 use crate::types::ids::TenantId;
 use crate::types::time::UnixNanos;
+
+/// Why records of a blocked tenant become nothing, as in Loki's metrics.
+const BLOCKED: &str = "blocked_ingestion";
 
 /// What came of records.
 #[derive(Debug, Default)]
@@ -29,7 +33,7 @@ pub struct Decoded {
     /// Refused by limits, by tenant.
     pub discards: Vec<(TenantId, Discards)>,
     /// Lines and bytes taken, by tenant.
-    pub taken: Vec<(TenantId, u64, u64)>,
+    pub taken: Vec<(TenantId, Taken)>,
 }
 
 /// A record that became nothing.
@@ -41,12 +45,19 @@ pub struct Rejected {
 }
 
 /// Decodes records of one partition.
-pub fn decode(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, now: UnixNanos) -> Decoded {
+pub fn decode(
+    mapping: &Mapping,
+    records: &[Record<'_>],
+    limits: &LimitsOf,
+    gates: &IngestGates,
+    now: UnixNanos,
+) -> Decoded {
+    let gate_of = |tenant: &TenantId| gates.of(tenant, &limits.of(tenant), now);
     match mapping.format {
-        Format::Raw | Format::Json => decode_lines(mapping, records, limits, now),
-        Format::LokiJson => decode_pushes(PushKind::LokiJson, mapping, records, limits, now),
-        Format::LokiProtobuf => decode_pushes(PushKind::LokiProtobuf, mapping, records, limits, now),
-        Format::OtlpProtobuf => decode_pushes(PushKind::OtlpProtobuf, mapping, records, limits, now),
+        Format::Raw | Format::Json => decode_lines(mapping, records, &gate_of),
+        Format::LokiJson => decode_pushes(PushKind::LokiJson, mapping, records, &gate_of),
+        Format::LokiProtobuf => decode_pushes(PushKind::LokiProtobuf, mapping, records, &gate_of),
+        Format::OtlpProtobuf => decode_pushes(PushKind::OtlpProtobuf, mapping, records, &gate_of),
     }
 }
 
@@ -54,8 +65,7 @@ fn decode_pushes(
     kind: PushKind,
     mapping: &Mapping,
     records: &[Record<'_>],
-    limits: &LimitsOf,
-    now: UnixNanos,
+    gate_of: &dyn Fn(&TenantId) -> TenantGate,
 ) -> Decoded {
     let mut decoded = Decoded::default();
     for (at, record) in records.iter().enumerate().filter(|(_, record)| !record.payload.is_empty()) {
@@ -66,9 +76,9 @@ fn decode_pushes(
                 continue;
             }
         };
-        let of_tenant = limits.of(&tenant);
+        let gate = gate_of(&tenant);
         let PushOutcome { batch, answer, discards, lines, bytes } =
-            decode_record(kind, record.payload, &of_tenant, &BodyLimits::default(), now);
+            decode_record(kind, record.payload, &gate, &BodyLimits::default());
         if let Err(refused) = answer {
             decoded.rejected.push(Rejected { at, reason: refused.text });
         }
@@ -76,11 +86,28 @@ fn decode_pushes(
             decoded.discards.push((tenant.clone(), discards));
         }
         if let Some(batch) = batch {
-            decoded.taken.push((tenant.clone(), lines, bytes));
-            decoded.batches.push((tenant, batch));
+            if gate.blocked().is_some() {
+                decoded.rejected.push(Rejected { at, reason: BLOCKED.to_owned() });
+            }
+            decoded.take(&gate, batch, Taken { lines, bytes });
         }
     }
     decoded
+}
+
+impl Decoded {
+    /// Takes a tenant's rows, unless the tenant is blocked.
+    fn take(&mut self, gate: &TenantGate, batch: LogBatch, taken: Taken) {
+        let tenant = gate.tenant_id().clone();
+        if gate.blocked().is_some() {
+            let mut discards = Discards::default();
+            discards.add(BLOCKED, taken.lines, taken.bytes);
+            self.discards.push((tenant, discards));
+            return;
+        }
+        self.taken.push((tenant.clone(), taken));
+        self.batches.push((tenant, batch));
+    }
 }
 
 /// One tenant's lines of a batch.
@@ -89,17 +116,17 @@ struct OfTenant<'l> {
     streams: HashMap<Box<[u8]>, StreamHandle>,
 }
 
-fn decode_lines(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, now: UnixNanos) -> Decoded {
+fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&TenantId) -> TenantGate) -> Decoded {
     let mut decoded = Decoded::default();
-    // Records are read first, so that the limits of their tenants outlive the admissions that refer to them.
+    // Records are read first, so that the gates of their tenants outlive the admissions that refer to them.
     let mut read: Vec<(usize, usize, Mapped<'_, '_>)> = Vec::with_capacity(records.len());
-    let mut tenants: Vec<(TenantId, std::sync::Arc<Limits>)> = Vec::new();
+    let mut tenants: Vec<TenantGate> = Vec::new();
     for (at, record) in records.iter().enumerate().filter(|(_, record)| !record.payload.is_empty()) {
         let found = mapping.read(record).and_then(|mapped| Ok((mapping.tenant(record, Some(&mapped))?, mapped)));
         match found {
             Ok((tenant, mapped)) => {
-                let place = tenants.iter().position(|(known, _)| *known == tenant).unwrap_or_else(|| {
-                    tenants.push((tenant.clone(), limits.of(&tenant)));
+                let place = tenants.iter().position(|gate| *gate.tenant_id() == tenant).unwrap_or_else(|| {
+                    tenants.push(gate_of(&tenant));
                     tenants.len() - 1
                 });
                 read.push((at, place, mapped));
@@ -110,7 +137,7 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, no
     let line_bytes = read.iter().map(|(_, _, mapped)| mapped.line().len()).sum::<usize>() / tenants.len().max(1);
     let mut of_tenants: Vec<OfTenant<'_>> = tenants
         .iter()
-        .map(|(_, limits)| OfTenant { admission: Admission::new(limits, now, line_bytes), streams: HashMap::new() })
+        .map(|gate| OfTenant { admission: gate.admission(line_bytes), streams: HashMap::new() })
         .collect();
     let mut key = Vec::new();
     let mut metadata: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
@@ -125,18 +152,21 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, no
             }
         }
         mapped.metadata(&mut metadata);
-        if let Err(reason) = admission.entry(mapped.time(now).0, mapped.line(), &metadata) {
+        let gate = &tenants[*place];
+        let refused = admission.entry(mapped.time(gate.now()).0, mapped.line(), &metadata).err();
+        if let Some(reason) = refused.or_else(|| gate.blocked().map(|_| BLOCKED)) {
             decoded.rejected.push(Rejected { at: *at, reason: reason.to_owned() });
         }
     }
-    for ((tenant, _), of_tenant) in tenants.iter().zip(of_tenants) {
+    for (gate, of_tenant) in tenants.iter().zip(of_tenants) {
         match of_tenant.admission.finish() {
             Ok(admitted) => {
                 if !admitted.discards.0.is_empty() {
-                    decoded.discards.push((tenant.clone(), admitted.discards));
+                    decoded.discards.push((gate.tenant_id().clone(), admitted.discards));
                 }
-                decoded.taken.push((tenant.clone(), admitted.lines, admitted.bytes));
-                decoded.batches.extend(admitted.batch.map(|batch| (tenant.clone(), batch)));
+                if let Some(batch) = admitted.batch {
+                    decoded.take(gate, batch, Taken { lines: admitted.lines, bytes: admitted.bytes });
+                }
             }
             Err(error) => tracing::error!(%error, "columns of a batch do not fit together"),
         }
@@ -148,6 +178,7 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], limits: &LimitsOf, no
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::limits::Limits;
     use crate::receive::kafka::settings::TopicConfig;
 
     const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
@@ -167,7 +198,7 @@ mod tests {
                 timestamp_ms: Some(NOW.0 / 1_000_000),
             })
             .collect();
-        let decoded = decode(&mapping, &records, &LimitsOf::new(Limits::default()), NOW);
+        let decoded = decode(&mapping, &records, &LimitsOf::new(Limits::default()), &IngestGates::default(), NOW);
         let batches = decoded.batches.iter().map(|(tenant, batch)| format!("{tenant}:{}", batch.rows()));
         let rejected = decoded.rejected.iter().map(|rejected| format!("#{} {}", rejected.at, rejected.reason));
         batches.chain(rejected).collect::<Vec<_>>().join("; ")

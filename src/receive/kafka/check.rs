@@ -12,6 +12,7 @@ use super::consumer::record_of;
 use super::mapping::{Mapping, Record};
 use super::settings::KafkaConfig;
 use super::{KafkaError, client, mappings};
+use crate::ingest::gate::IngestGates;
 use crate::ingest::overrides::LimitsOf;
 use crate::types::rows::Metadata;
 use crate::types::time::Clock;
@@ -106,7 +107,8 @@ fn show_record(
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Int64Type, UInt32Type};
 
-    let decoded = decode(mapping, std::slice::from_ref(record), limits, clock.now());
+    let gates = IngestGates::default();
+    let decoded = decode(mapping, std::slice::from_ref(record), limits, &gates, clock.now());
     for rejected in &decoded.rejected {
         writeln!(out, "    rejected: {}", rejected.reason)?;
     }

@@ -30,6 +30,7 @@ use super::settings::{KafkaConfig, StartAt};
 use super::{KafkaError, Target};
 use crate::ingest::flush::SourceNews;
 use crate::ingest::flush_plan::FlushReason;
+use crate::receive::door::{count_discards, count_taken};
 
 /// Records handed over together, at most.
 const BATCH_RECORDS_MAX: usize = 20_000;
@@ -95,7 +96,7 @@ pub(super) struct Context(pub(super) Arc<Shared>);
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let lag = &self.0.target.metrics.kafka.lag;
+        let lag = &self.0.target.door.metrics.kafka.lag;
         for (topic, stats) in &statistics.topics {
             for (partition, stats) in stats.partitions.iter().filter(|(partition, _)| **partition >= 0) {
                 let id = PartitionId { topic: topic.clone(), partition: *partition };
@@ -119,13 +120,13 @@ impl ConsumerContext for Context {
             .collect();
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            shared.target.metrics.kafka.rebalances.with_label_values(&["assigned"]).inc();
+            shared.target.door.metrics.kafka.rebalances.with_label_values(&["assigned"]).inc();
             shared.assign(consumer, &ids, partitions);
             if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) }
         } else {
             let lost = consumer.assignment_lost();
             let kind = if lost { "lost" } else { "revoked" };
-            shared.target.metrics.kafka.rebalances.with_label_values(&[kind]).inc();
+            shared.target.door.metrics.kafka.rebalances.with_label_values(&[kind]).inc();
             shared.revoke(&ids, lost);
             if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
         };
@@ -154,7 +155,7 @@ impl Shared {
             }
             self.positions.lock().assign(id.clone(), recorded);
         }
-        self.target.metrics.kafka.partitions.set(self.positions.lock().len() as i64);
+        self.target.door.metrics.kafka.partitions.set(self.positions.lock().len() as i64);
     }
 
     /// The end of a partition nobody has read. It is put down at once, so that a restart loses nothing after it.
@@ -193,9 +194,9 @@ impl Shared {
         for id in ids {
             tracing::info!(topic = id.topic, partition = id.partition, lost, "partition revoked");
             positions.revoke(id);
-            let _ = self.target.metrics.kafka.lag.remove_label_values(&[&id.topic, &id.partition.to_string()]);
+            let _ = self.target.door.metrics.kafka.lag.remove_label_values(&[&id.topic, &id.partition.to_string()]);
         }
-        self.target.metrics.kafka.partitions.set(positions.len() as i64);
+        self.target.door.metrics.kafka.partitions.set(positions.len() as i64);
         drop(positions);
         if !flushed {
             for id in ids {
@@ -253,7 +254,7 @@ impl Loop {
                     ends.get_or_insert_with(|| Instant::now() + linger);
                 }
                 Some(Err(error)) => {
-                    self.shared.target.metrics.kafka.errors.inc();
+                    self.shared.target.door.metrics.kafka.errors.inc();
                     tracing::warn!(%error, "Kafka");
                 }
                 None => {}
@@ -274,7 +275,7 @@ impl Loop {
         match done {
             Ok(()) => {
                 self.paused = full;
-                self.shared.target.metrics.kafka.paused.set(i64::from(full));
+                self.shared.target.door.metrics.kafka.paused.set(i64::from(full));
                 tracing::info!(paused = full, "the head is full or has room again");
             }
             Err(error) => tracing::warn!(%error, "partitions could not be paused or resumed"),
@@ -335,21 +336,17 @@ impl Loop {
             return;
         };
         let target = &self.shared.target;
-        let decoded = decode(&self.mappings[mapping], records, &target.limits, target.clock.now());
-        let kafka = &target.metrics.kafka;
+        let door = &target.door;
+        let decoded = decode(&self.mappings[mapping], records, &door.limits, &door.gates, door.clock.now());
+        let kafka = &door.metrics.kafka;
         let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
         kafka.records.with_label_values(&[&id.topic]).inc_by(records.len() as u64);
         kafka.bytes.with_label_values(&[&id.topic]).inc_by(bytes as u64);
-        for (tenant, lines, bytes) in &decoded.taken {
-            target.metrics.lines_received.with_label_values(&[tenant.as_str()]).inc_by(*lines);
-            target.metrics.bytes_received.with_label_values(&[tenant.as_str()]).inc_by(*bytes);
+        for (tenant, taken) in &decoded.taken {
+            count_taken(&door.metrics, tenant, *taken);
         }
         for (tenant, discards) in &decoded.discards {
-            for (reason, lines, bytes) in &discards.0 {
-                let labels = [*reason, tenant.as_str()];
-                target.metrics.discarded_samples.with_label_values(&labels).inc_by(*lines);
-                target.metrics.discarded_bytes.with_label_values(&labels).inc_by(*bytes);
-            }
+            count_discards(&door.metrics, tenant, discards);
         }
         if !decoded.rejected.is_empty() {
             let letters: Vec<(&Record<'_>, &str)> =
@@ -367,7 +364,7 @@ impl Loop {
     }
 
     fn reject(&mut self, mapping: usize, id: &PartitionId, letters: &[(&Record<'_>, &str)]) {
-        let kafka = &self.shared.target.metrics.kafka;
+        let kafka = &self.shared.target.door.metrics.kafka;
         kafka.rejected.with_label_values(&[&id.topic]).inc_by(letters.len() as u64);
         let due = self.sampled.get(&id.topic).is_none_or(|last| last.elapsed() >= SAMPLE_EVERY);
         if let Some((record, reason)) = letters.first().filter(|_| due) {

@@ -37,19 +37,15 @@ use self::dead_letter::DeadLetters;
 use self::mapping::{Mapping, Unmapped};
 use self::settings::{KafkaConfig, TopicConfig};
 use crate::ingest::flush::Flusher;
-use crate::ingest::overrides::LimitsOf;
 use crate::ingest::shard::Shard;
-use crate::telemetry::metrics::Metrics;
-use crate::types::time::Clock;
+use crate::receive::door::Door;
 
 /// Where rows go and what they are counted with.
 #[derive(Clone)]
 pub struct Target {
     pub shard: Arc<Shard>,
     pub flusher: Arc<Flusher>,
-    pub limits: LimitsOf,
-    pub metrics: Arc<Metrics>,
-    pub clock: Clock,
+    pub door: Door,
 }
 
 /// Why the consumer does not start.
