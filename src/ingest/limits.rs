@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
-use crate::ingest::retention::{DeletionMode, StreamRetention};
 use crate::ingest::otlp_config::OtlpConfig;
+use crate::ingest::retention::{DeletionMode, StreamRetention};
 use crate::ingest::service_name::DEFAULT_SERVICE_LABELS;
 use crate::types::units::{ByteSize, GoDuration};
 
