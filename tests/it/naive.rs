@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace::ingest::flush_plan::FlushReason;
+use millrace::ingest::gate::TenantGate;
 use millrace::ingest::limits::Limits;
 use millrace::logql::ast::{
     CompareOp, Expr, FormatSource, LabelFilter, LabelSelector, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher,
@@ -405,7 +406,8 @@ async fn push(store: &Store, lines: &[Line]) {
         legacy: false,
     };
     let limits = Limits { discover_service_name: Vec::new(), discover_log_levels: false, ..Limits::default() };
-    let outcome = decode_push(&request, &limits, &BodyLimits::default(), UnixNanos(START));
+    let gate = TenantGate::alone(limits, UnixNanos(START));
+    let outcome = decode_push(&request, &gate, &BodyLimits::default());
     store.shard.push(&TenantId::single(), outcome.batch.expect("rows")).await.expect("pushed");
 }
 
