@@ -319,8 +319,8 @@ mod tests {
         check("common: {storage: {s3: {region: eu}}}", "none");
         check("storage_config: {gcs: {bucket_name: b}}", "gs://b");
         check(
-            "common: {storage: {azure: {account_name: n, account_key: k, container_name: c, endpoint_suffix: blob.local}}}",
-            "az://c azure_storage_account_key=k azure_storage_account_name=n azure_storage_endpoint=https://n.blob.local",
+            "common: {storage: {azure: {account_name: name, account_key: k, container_name: c, endpoint_suffix: blob.local}}}",
+            "az://c azure_storage_account_key=k azure_storage_account_name=name azure_storage_endpoint=https://name.blob.local",
         );
     }
 
