@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::AccessConfig;
 use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
+use crate::derived::DerivedSettings;
 use crate::ingest::limits::Limits;
 use crate::ingest::otlp_config::DEFAULT_INDEX_ATTRIBUTES;
 use crate::receive::decode::BodyLimits;
@@ -200,6 +201,7 @@ pub struct MillraceConfig {
     pub query: QueryConfig,
     pub backup: BackupConfig,
     pub encryption: EncryptionConfig,
+    pub metrics: DerivedSettings,
 }
 
 /// The file of limits by tenant.

@@ -28,9 +28,11 @@ pub mod access;
 pub mod files;
 pub mod head;
 pub mod pipeline;
+pub mod promql;
 pub mod wal;
 // L3 engines, and what says where rows are
 pub mod catalog;
+pub mod derived;
 pub mod flow;
 pub mod ingest;
 pub mod query;
@@ -39,6 +41,7 @@ pub mod upkeep;
 pub mod backup;
 pub mod doctor;
 pub mod receive;
+pub mod remote_write;
 pub mod rules;
 pub mod sql;
 // L5 face

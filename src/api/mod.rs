@@ -17,6 +17,7 @@ pub mod loki;
 pub mod middleware;
 pub mod otlp;
 pub mod params;
+pub mod prometheus;
 pub mod ring;
 pub mod router;
 pub mod rules;
@@ -54,6 +55,8 @@ pub use router::router;
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
+    /// None: this process keeps no derived metrics.
+    pub derived: Option<prometheus::DerivedMetrics>,
     pub engine: Engine,
     pub access: Access,
     /// The way in for all doors.

@@ -9,6 +9,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
+use crate::api::prometheus;
 use crate::api::{AppState, Shared, admin, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
@@ -18,7 +19,7 @@ const GZIP_BYTES_MIN: u64 = 1400;
 pub fn router(state: AppState) -> Router {
     let shared = Shared::new(state);
     let metrics = shared.state.metrics.clone();
-    let of_a_tenant = Router::new()
+    let of_a_tenant = prometheus::of_a_tenant()
         .route("/loki/api/v1/push", post(push::push))
         .route("/api/prom/push", post(push::push))
         .route("/otlp/v1/logs", post(otlp::logs))
@@ -51,14 +52,14 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/storage", get(storage::storage))
         .merge(rules::of_a_tenant())
         .layer(from_fn_with_state(shared.clone(), tenant::identify));
-    let of_anyone = Router::new()
+    let of_anyone = prometheus::of_anyone()
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
         .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/ready", get(admin::ready))
         .route("/", get(ui::page))
         .route("/ui/{file}", get(ui::file))
         .merge(ring::pages());
-    let of_operators = Router::new()
+    let of_operators = prometheus::of_operators()
         .route("/metrics", get(admin::metrics))
         .route("/config", get(admin::config))
         .route("/services", get(admin::services))

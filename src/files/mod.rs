@@ -14,7 +14,7 @@ pub mod compact_plan;
 mod error;
 pub mod index;
 pub mod merge;
-mod object_reader;
+pub mod object_reader;
 pub mod patterns;
 pub mod read;
 pub mod row_file;

@@ -27,6 +27,7 @@ mod checkpoint;
 mod data_file;
 mod inspect;
 mod log;
+pub mod schema;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use crate::types::txn::{Misstep, TxnStep};
 
 pub use self::data_file::DataFile;
 pub use self::inspect::{LogDamage, LogObject, LogReport, inspect, quarantine};
+pub use self::schema::TableSchema;
 pub use self::snapshot::{TableSeed, TableSnapshot};
 
 /// Commits between checkpoints: a start reads at most about this many small JSON files.
@@ -160,7 +162,7 @@ pub enum TableError {
 }
 
 impl Table {
-    /// Opens the table at `root` of `store`, creating it when there is none.
+    /// Opens the table of logs at `root` of `store`, creating it when there is none.
     ///
     /// `store` must have put-if-absent (local disk, S3, GCS, Azure do).
     pub async fn open(
@@ -168,9 +170,19 @@ impl Table {
         root: Path,
         clock: Clock,
     ) -> Result<(Table, TableState), TableError> {
+        Self::open_as(store, root, clock, &schema::LOGS).await
+    }
+
+    /// As [`Table::open`], but a table that is created has the columns of `schema`.
+    pub async fn open_as(
+        store: Arc<dyn ObjectStore>,
+        root: Path,
+        clock: Clock,
+        schema: &TableSchema,
+    ) -> Result<(Table, TableState), TableError> {
         let log = Arc::new(Log::new(store, root));
         if log.is_empty().await? {
-            log.create(clock.now()).await?;
+            log.create(clock.now(), schema).await?;
         }
         let replay = log.replay().await?;
         let version = replay.version;

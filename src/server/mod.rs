@@ -5,6 +5,7 @@
 //!          ─▶ last flush ─▶ log closed
 //! ```
 
+mod derived;
 mod doors;
 mod object_storage;
 mod rules;
@@ -60,16 +61,19 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let mut store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
+    let derived = derived::open(&config, &clock, &metrics).await?;
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
-    let rules =
-        rules::start(&config, &store, &metrics, &clock, Arc::new(rules::Nowhere), Arc::new(rules::Nowhere)).await?;
+    let face = derived.face();
+    let (sink, reader) = (Arc::new(face.store.clone()), Arc::new(face.engine.clone()));
+    let rules = rules::start(&config, &store, &metrics, &clock, sink, reader).await?;
     let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
     let sink = Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() });
     let door = Door::new(sink, limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
     let state = AppState {
+        derived: Some(face),
         engine: store.engine.clone(),
         access: Access::new(&config.access, clock.clone()).map_err(|problems| problems.join("; "))?,
         door: door.clone(),
@@ -112,6 +116,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         overrides.abort();
     }
     rules.stop().await;
+    derived.close().await;
     tokio::task::spawn_blocking(move || upkeep.stop()).await?;
     store.close().await;
     tracing::info!("stopped");

@@ -22,9 +22,8 @@ use crate::rules::states::States;
 use crate::rules::{RuleDirectories, Ruler, RulerParts};
 use crate::server::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::types::ids::TenantId;
-use crate::types::sample::{MetricReader, Sample, SampleError, SampleSink};
-use crate::types::time::{Clock, UnixNanos};
+use crate::types::sample::{MetricReader, SampleSink};
+use crate::types::time::Clock;
 
 /// Running rules.
 pub(super) struct Rules {
@@ -153,26 +152,4 @@ fn show_in_metrics(metrics: &Metrics, ruler: &Arc<Ruler>, feed: &Arc<Feed>, stat
             }
         }
     });
-}
-
-/// Derived metrics of a process that keeps none.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Nowhere;
-
-#[async_trait::async_trait]
-impl SampleSink for Nowhere {
-    fn append(&self, _: &TenantId, _: Vec<Sample>) -> Result<(), SampleError> {
-        Ok(())
-    }
-
-    async fn sync(&self) -> Result<(), SampleError> {
-        Ok(())
-    }
-}
-
-#[async_trait::async_trait]
-impl MetricReader for Nowhere {
-    async fn instant(&self, _: &TenantId, _: &str, _: UnixNanos) -> Result<Vec<Sample>, SampleError> {
-        Err(SampleError::Failed("none are kept here".to_owned()))
-    }
 }

@@ -11,6 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, exponential_buckets,
 };
 
+use crate::telemetry::derived::DerivedMetrics;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::rules::RuleMetrics;
@@ -24,6 +25,7 @@ type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 /// Every metric of the server. Share it behind an `Arc`.
 pub struct Metrics {
     registry: Registry,
+    pub derived: DerivedMetrics,
     hooks: RwLock<Vec<Hook>>,
 
     /// HTTP requests by `method, route, status_code, ws`, in seconds.
@@ -128,6 +130,10 @@ impl Maker {
         self.add(IntGauge::new(name, help))
     }
 
+    pub(super) fn float_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.add(Gauge::new(name, help))
+    }
+
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
@@ -154,6 +160,7 @@ impl Metrics {
         let request_buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
         let query_buckets = exponential_buckets(0.25, 2.0, 10).expect("positive start, factor above 1");
         let metrics = Metrics {
+            derived: DerivedMetrics::new(&make),
             request_duration: make.histograms(
                 "loki_request_duration_seconds",
                 "Time (in seconds) spent serving HTTP requests.",

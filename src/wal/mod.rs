@@ -11,12 +11,14 @@
 mod codec;
 mod disk;
 mod error;
+mod identity;
 mod inspect;
 mod replay;
 mod segment;
 mod writer;
 
 pub use error::WalError;
+pub use identity::identity;
 pub use inspect::{SegmentReport, inspect, mend};
 pub use replay::{LogEnd, Record, open_record, replay};
 pub use writer::{DirectoryLock, Wal, WalStats};

@@ -27,6 +27,7 @@ mod naive;
 mod object_storage;
 mod otlp;
 mod page;
+mod promql;
 mod pushes;
 mod queries;
 mod retention;

@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
 //! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
-//! | L2 | access, wal, head, files, pipeline | islands that never import each other |
-//! | L3 | catalog, ingest, query, flow, upkeep | engines; `catalog` says where rows are |
-//! | L4 | backup, doctor, receive, sql, rules | edges |
+//! | L2 | access, wal, head, files, pipeline, promql | islands that never import each other |
+//! | L3 | catalog, ingest, query, flow, upkeep, derived | engines; `catalog` says where rows are |
+//! | L4 | backup, doctor, receive, sql, rules, remote_write | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
 //! An exception that is no longer needed fails, so that the list only shrinks.
@@ -36,7 +36,9 @@ const LAYERS: &[(&str, u8)] = &[
     ("head", 2),
     ("files", 2),
     ("pipeline", 2),
+    ("promql", 2),
     ("catalog", 3),
+    ("derived", 3),
     ("ingest", 3),
     ("query", 3),
     ("flow", 3),
@@ -47,6 +49,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("receive", 4),
     ("sql", 4),
     ("rules", 4),
+    ("remote_write", 4),
     ("config", 5),
     ("api", 5),
     ("cli", 5),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::data_file::{DataFile, date_text, day_of, from_uri, place, to_uri};
+use super::schema::TableSchema;
 use super::{Change, OPERATION_OPTIMIZE, TableError};
 use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
@@ -268,15 +269,15 @@ pub(super) fn encode_commit(
 }
 
 /// Body of version 0.
-pub(super) fn encode_creation(now: UnixNanos, table_id: &str) -> Vec<u8> {
+pub(super) fn encode_creation(now: UnixNanos, table_id: &str, schema: &TableSchema) -> Vec<u8> {
     let info = CommitInfo::new(now, "CREATE TABLE", true, table_id);
     let protocol = Protocol { min_reader_version: READER_VERSION, min_writer_version: WRITER_VERSION };
     let meta_data = MetaData {
         id: table_id.to_owned(),
-        name: Some("logs".to_owned()),
+        name: Some(schema.name.to_owned()),
         description: None,
         format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
-        schema_string: schema_string(),
+        schema_string: schema.to_json(),
         partition_columns: vec!["tenant".to_owned(), "date".to_owned()],
         configuration: BTreeMap::from([(FORMAT_KEY.to_owned(), FORMAT.to_string())]),
         created_time: Some(millis(now)),
@@ -357,21 +358,4 @@ fn decoded_path(uri: &str) -> Result<String, String> {
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-/// The table's columns in Delta's JSON.
-fn schema_string() -> String {
-    let field = |name: &str, kind: serde_json::Value, nullable: bool| serde_json::json!({"name": name, "type": kind, "nullable": nullable, "metadata": {}});
-    let map = serde_json::json!({"type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true});
-    let fields = vec![
-        field("tenant", "string".into(), false),
-        field("date", "date".into(), false),
-        field("ts_ns", "long".into(), false),
-        field("stream_id", "long".into(), false),
-        field("labels", "string".into(), false),
-        field("level", "string".into(), true),
-        field("line", "string".into(), false),
-        field("metadata", map, true),
-    ];
-    serde_json::json!({"type": "struct", "fields": fields}).to_string()
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::actions::{self, Action, MetaData, Protocol};
 use super::checkpoint;
 use super::data_file::{DataFile, place};
+use super::schema::TableSchema;
 use super::{TableError, Txn};
 use crate::seal::{SealError, envelope};
 use crate::types::time::UnixNanos;
@@ -112,9 +113,9 @@ impl Log {
     }
 
     /// Writes version 0; fine when another process was faster.
-    pub(super) async fn create(&self, now: UnixNanos) -> Result<(), TableError> {
+    pub(super) async fn create(&self, now: UnixNanos, schema: &TableSchema) -> Result<(), TableError> {
         let id = uuid::Uuid::new_v4().to_string();
-        self.put_version(0, actions::encode_creation(now, &id), &id).await.map(|_| ())
+        self.put_version(0, actions::encode_creation(now, &id, schema), &id).await.map(|_| ())
     }
 
     /// Puts `body` as `version` if there is none. When there is one, reads whose it is: a store may report
