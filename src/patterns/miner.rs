@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::tokens::{Tokens, text_of};
+use super::tokens::{Tokens, tells, text_of};
 
 /// Templates of one miner; lines that would need more have none.
 pub const TEMPLATES_MAX: usize = 300;
@@ -75,22 +75,23 @@ impl Template {
         self.words.iter().zip(tokens.words()).all(|(own, word)| own.is_none() || own.as_deref() == word)
     }
 
-    /// Which part of the telling words is equal. Words with digits in both are no telling ones.
+    /// Which part of the telling words is equal.
     fn shared(&self, tokens: &Tokens) -> f64 {
         let (mut equal, mut telling) = (0, 0);
-        for (own, word) in self.words.iter().zip(tokens.words()) {
+        for (own, word) in self.words.iter().zip(tokens.words()).skip(tokens.form_words()) {
             match (own.as_deref(), word) {
+                // A wildcard at the edge of a message is part of the form, not of the text.
+                (None, None) => {}
+                (None, Some(word)) if !tells(word) => {}
+                (Some(own), Some(word)) if !tells(own) && !tells(word) => {}
                 (Some(own), Some(word)) if own == word => {
                     equal += 1;
                     telling += 1;
                 }
-                (Some(own), Some(word)) if has_digit(own) && has_digit(word) => {}
-                // A wildcard at the edge of a message is part of the form, not of the text.
-                (None, None) => {}
-                (None, Some(word)) if has_digit(word) => {}
                 _ => telling += 1,
             }
         }
+        // Without a telling word, of two templates: they are as alike as can be said.
         if telling == 0 { 1.0 } else { f64::from(equal) / f64::from(telling) }
     }
 
@@ -101,10 +102,6 @@ impl Template {
             }
         }
     }
-}
-
-fn has_digit(word: &str) -> bool {
-    word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -127,8 +124,10 @@ mod tests {
         check(&["cache hit", "cache miss", "shutting down"], &["cache <_>", "shutting down"]);
         check(&["a=1 b=2", "a=1 b=3", "a=1, b=3"], &["a=1 b=<_>", "a=1, b=3"]);
         check(&["user 17 logged in", "user 18 logged in", "user root logged in"], &["user <_> logged in"]);
-        check(&["1", "2", "x"], &["<_>"]);
-        check(&["x", "1", "2"], &["x", "<_>"]);
+        check(&["1", "2", "x"], &["x"]);
+        check(&["in 1", "in 2", "1 in"], &["in <_>", "1 in"]);
+        let messages = [r#"{"message":"GET /a 200"}"#, r#"{"message":"POST /b 500"}"#, r#"{"message":"GET /b 500"}"#];
+        check(&messages, &[r#"<_>"message":"GET <_> <_>"<_>"#, r#"<_>"message":"POST /b 500"<_>"#]);
         check(
             &[r#"{"n":1,"message":"took 3ms"}"#, r#"{"n":2,"message":"took 4ms"}"#, r#"{"message":"ready"}"#],
             &[r#"<_>"message":"took <_>"<_>"#, r#"<_>"message":"ready"<_>"#],

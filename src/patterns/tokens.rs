@@ -44,7 +44,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Cuts a line; false when it has no template.
+    /// Cuts a line; false when it has no template: it is long, of several lines, or has no word to tell it by.
     pub fn cut_line(&mut self, line: &str) -> bool {
         self.clear();
         if line.is_empty() || line.len() > LINE_BYTES_MAX || memchr::memchr2(b'\n', 0, line.as_bytes()).is_some() {
@@ -63,7 +63,7 @@ impl Tokens {
             None => self.cut(line),
         }
         self.end();
-        !self.words.is_empty()
+        self.words().skip(self.form_words()).flatten().any(tells)
     }
 
     /// Cuts the text of a template, in which `<_>` are wildcards.
@@ -81,6 +81,12 @@ impl Tokens {
     /// The delimiters: lines whose skeletons differ have different templates.
     pub(super) fn skeleton(&self) -> &str {
         &self.skeleton
+    }
+
+    /// Words at the front that every JSON line with a message has: `<_>"message":`.
+    pub(super) fn form_words(&self) -> usize {
+        let word = |at: usize| self.words.get(at).map(|word| &self.text[word.clone()]);
+        if self.wild.first() == Some(&true) && word(2) == Some(":") { 3 } else { 0 }
     }
 
     /// Words, `None` for a wildcard.
@@ -143,6 +149,11 @@ impl Tokens {
     }
 }
 
+/// Whether a word can tell lines apart: ids, numbers and times cannot.
+pub(super) fn tells(word: &str) -> bool {
+    word.bytes().all(|byte| !byte.is_ascii_digit()) && word.chars().any(char::is_alphabetic)
+}
+
 /// The text of a template.
 pub(super) fn text_of<'a>(skeleton: &str, words: impl Iterator<Item = Option<&'a str>>) -> String {
     let mut text = String::with_capacity(skeleton.len() * 4);
@@ -171,8 +182,8 @@ fn message_of(line: &str) -> Option<(usize, Range<usize>)> {
             return None;
         }
         let length = end_of_string(&line.as_bytes()[start..])?;
-        // The value alone must not be empty: then there is nothing to tell lines apart by.
-        (length > 0).then_some((at, start..start + length))
+        let words = value[blanks + 1..blanks + 1 + length].split(|c: char| c.is_ascii() && DELIMITERS[c as usize]);
+        words.into_iter().any(tells).then_some((at, start..start + length))
     })
 }
 
@@ -211,7 +222,8 @@ mod tests {
     fn of_json_the_message_counts() {
         check(r#"{"a":1,"message":"took 3ms","b":2}"#, r#"<_>"message":"took 3ms"<_>"#);
         check(r#"{"msg": "a \"b\" c"}"#, r#"<_>"msg": "a \"b\" c"<_>"#);
-        check(r#"{"message":""}"#, r#"{"message":""}"#);
+        check(r#"{"message":"","a":"b"}"#, r#"{"message":"","a":"b"}"#);
+        check(r#"{"message":"17","a":"b"}"#, r#"{"message":"17","a":"b"}"#);
         check(r#"{"message":"cut"#, r#"{"message":"cut"#);
         check(r#"{"a":1}"#, r#"{"a":1}"#);
     }
@@ -226,6 +238,7 @@ mod tests {
         assert!(!tokens.cut_line(&"w ".repeat(2000)));
         assert!(!tokens.cut_line(""));
         assert!(!tokens.cut_line("two\nlines"));
+        assert!(!tokens.cut_line("17 2026-01-15T10:00:00Z 0x1f"));
     }
 
     #[test]
