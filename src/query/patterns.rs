@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! footers ─▶ (template, level) ─▶ counts ─┐
-//! head rows ─▶ Miner ─▶ the same ─────────┴─▶ Miner over templates ─▶ one that another covers joins it ─▶ steps
+//! head rows ─▶ Miner ─▶ the same ─────────┴─▶ Miner over templates ─▶ counted under each that covers it ─▶ steps
 //! ```
 //!
 //! Invariant: the counts of a pattern are those of `count_over_time({…} |> "pattern" [step])` by `detected_level`, as
@@ -215,12 +215,16 @@ fn merge(found: Found) -> Vec<Pattern> {
             numbered.push((template, level, samples));
         }
     }
+    let stands_for = miner.merge_overlapping();
     let texts = miner.texts();
-    let covering = covering(&texts);
+    let shown: Vec<bool> = stands_for.iter().enumerate().map(|(at, stands)| at == *stands).collect();
+    let covering = covering(&texts, &shown);
     let mut by_pattern: BTreeMap<(usize, String), BTreeMap<i64, u64>> = BTreeMap::new();
     for (template, level, samples) in numbered {
-        let sums = by_pattern.entry((covering[template], level)).or_default();
-        samples.into_iter().for_each(|(at, count)| *sums.entry(at).or_default() += count);
+        for pattern in &covering[stands_for[template]] {
+            let sums = by_pattern.entry((*pattern, level.clone())).or_default();
+            samples.iter().for_each(|(at, count)| *sums.entry(*at).or_default() += count);
+        }
     }
     let mut patterns: Vec<_> = by_pattern.into_iter().map(|(key, samples)| (total(&samples), key, samples)).collect();
     patterns.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
@@ -233,19 +237,23 @@ fn merge(found: Found) -> Vec<Pattern> {
     patterns.into_iter().map(pattern).collect()
 }
 
-/// For each template the one that its lines are counted under: the most general that matches all it matches.
-fn covering(texts: &[String]) -> Vec<usize> {
+/// For each template the patterns that its lines are counted under: all that match it and are matched by no other.
+/// Of those that do not `count`, others speak.
+fn covering(texts: &[String], count: &[bool]) -> Vec<Vec<usize>> {
     let parsed: Vec<Option<RowPipeline>> = texts.iter().map(|text| filter(text)).collect();
     let matches =
         |pipeline: &RowPipeline, line: &str| pipeline.leading_line_filters().iter().all(|filter| filter.matches(line));
-    let covers = |a: usize, b: usize| a != b && parsed[a].as_ref().is_some_and(|filter| matches(filter, &texts[b]));
-    let of = |template: usize| {
-        // Of two that cover each other the first counts, so that no circle arises.
-        let above = (0..texts.len()).filter(|other| covers(*other, template));
-        let above = above.filter(|other| !covers(template, *other) || *other < template);
-        above.max_by_key(|other| (0..texts.len()).filter(|below| covers(*other, *below)).count()).unwrap_or(template)
+    let covers =
+        |a: usize, b: usize| a != b && count[a] && parsed[a].as_ref().is_some_and(|filter| matches(filter, &texts[b]));
+    // Of two that cover each other the first counts, so that no circle arises.
+    let above =
+        |other: usize, template: usize| covers(other, template) && (!covers(template, other) || other < template);
+    let all = 0..texts.len();
+    let shown: Vec<usize> = all.clone().filter(|template| !all.clone().any(|other| above(other, *template))).collect();
+    let under = |template: usize| {
+        shown.iter().copied().filter(|pattern| *pattern == template || covers(*pattern, template)).collect()
     };
-    (0..texts.len()).map(of).collect()
+    all.map(under).collect()
 }
 
 /// The pattern as `|>` reads it.
@@ -260,14 +268,15 @@ mod tests {
 
     #[test]
     fn what_is_covered_is_counted_with_what_covers_it() {
-        let check = |texts: &[&str], expected: &[usize]| {
+        let check = |texts: &[&str], expected: &[&[usize]]| {
             let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-            assert_eq!(covering(&texts), expected, "{texts:?}");
+            assert_eq!(covering(&texts, &vec![true; texts.len()]), expected, "{texts:?}");
         };
-        check(&["GET <_> 200", "GET /a 200", "POST /a"], &[0, 0, 2]);
-        check(&["a <_>", "a b <_>", "a b c"], &[0, 0, 0]);
-        check(&["x", "y"], &[0, 1]);
-        check(&["<_>\"message\":\"<_>\"<_>", "<_>\"message\":\"ready\"<_>"], &[0, 0]);
+        check(&["GET <_> 200", "GET /a 200", "POST /a"], &[&[0], &[0], &[2]]);
+        check(&["a <_>", "a b <_>", "a b c"], &[&[0], &[0], &[0]]);
+        check(&["a <_> c", "<_> b c", "a b c", "a b d"], &[&[0], &[1], &[0, 1], &[3]]);
+        check(&["x", "y"], &[&[0], &[1]]);
+        check(&["<_>\"message\":\"<_>\"<_>", "<_>\"message\":\"ready\"<_>"], &[&[0], &[0]]);
     }
 
     #[test]
