@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod keys;
 pub mod place;
 pub mod ready;
+pub mod tiers;
 pub mod upkeep;
 
 use std::ffi::OsString;
@@ -66,6 +67,11 @@ pub enum Command {
     Delete {
         #[command(subcommand)]
         command: upkeep::DeleteCommand,
+    },
+    /// Where files lie, and where they move as they age.
+    Tiers {
+        #[command(subcommand)]
+        command: tiers::TiersCommand,
     },
     /// Looks at Kafka as the server would.
     Kafka {

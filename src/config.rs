@@ -16,6 +16,7 @@ pub mod known;
 pub mod load;
 pub mod object_storage;
 pub mod print;
+pub mod tiers;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ use crate::access::AccessConfig;
 use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::derived::DerivedSettings;
+use crate::config::tiers::{BlockCacheConfig, TiersConfig};
 use crate::ingest::limits::Limits;
 use crate::ingest::otlp_config::DEFAULT_INDEX_ATTRIBUTES;
 use crate::receive::decode::BodyLimits;
@@ -202,6 +204,8 @@ pub struct MillraceConfig {
     pub backup: BackupConfig,
     pub encryption: EncryptionConfig,
     pub metrics: DerivedSettings,
+    pub tiers: TiersConfig,
+    pub cache: BlockCacheConfig,
 }
 
 /// The file of limits by tenant.

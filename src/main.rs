@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Table { command } => command.run(),
         Command::Retention { command } => command.run(),
         Command::Delete { command } => command.run(),
+        Command::Tiers { command } => command.run(),
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {

@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! /var/lib/millrace/logs   file:///shared/logs ─▶ Durable(local files)  ─┐
-//! s3://bucket/prefix   gs://…   az://…         ─▶ provider with retries ─┴▶ Measured ─▶ Sealed, with keys ─▶ store
+//! s3://bucket/prefix   gs://…   az://…         ─▶ provider with retries ─┴▶ Measured ─▶ Cached ─▶ Sealed ─┬▶ Tiered
+//!                                                                          the same for each colder tier ─┘
 //! ```
 //!
 //! Credentials come from the environment, by the names each provider's own tools use, and from `options`; neither
 //! is ever printed.
 //! Errors: [`StoreError`], naming the location.
 
+mod cached;
 mod durable;
 mod measured;
 mod provider;
 mod sealed;
+mod tiered;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +26,15 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+use cached::Cached;
+pub use cached::{BlockCache, CacheLimits, CacheStats};
 use durable::Durable;
 pub use durable::remove_unfinished;
 pub use measured::{Measured, OPERATIONS, OperationStats, StoreStats};
 use sealed::Sealed;
 pub use sealed::{RenewError, Sealing, renew};
+use tiered::Tiered;
+pub use tiered::{Tier, location_of_url, url_of_location};
 
 /// Where the table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +71,18 @@ pub struct Opened {
     pub raw: Arc<dyn ObjectStore>,
     pub root: ObjectPath,
     pub stats: Arc<StoreStats>,
+    /// Where files of the table can be, in both stores: the root, and the places of tiers.
+    pub roots: Vec<ObjectPath>,
+}
+
+/// What was asked of the stores of tiers, by name.
+pub type TierStats = Vec<(String, Arc<StoreStats>)>;
+
+/// A colder place for files of a table.
+#[derive(Debug, Clone)]
+pub struct TierPlace {
+    pub name: String,
+    pub location: Location,
 }
 
 /// Everything that one server keeps.
@@ -116,6 +135,11 @@ impl Location {
     /// The store, and where the table is in it. A directory that is not there is made. With `sealing`, what is put
     /// is encrypted.
     pub fn open(&self, sealing: Option<&Sealing>) -> Result<Opened, StoreError> {
+        self.open_cached(sealing, None)
+    }
+
+    /// As [`Location::open`]; what is read of a bucket is kept in `cache`.
+    pub fn open_cached(&self, sealing: Option<&Sealing>, cache: Option<&BlockCache>) -> Result<Opened, StoreError> {
         let (store, root) = match self {
             Location::Directory(path) => (local(path)?, ObjectPath::default()),
             Location::Bucket(bucket) => provider::open(bucket)?,
@@ -123,16 +147,67 @@ impl Location {
         let measured = Measured::new(store);
         let stats = measured.stats();
         let raw: Arc<dyn ObjectStore> = Arc::new(measured);
-        let store = match sealing {
-            Some(sealing) => Arc::new(Sealed::new(raw.clone(), root.clone(), sealing.clone())),
-            None => raw.clone(),
-        };
-        Ok(Opened { store, raw, root, stats })
+        let mut store = raw.clone();
+        if let Some(cache) = cache.filter(|_| self.is_bucket()) {
+            // Renewed keys change headers under the same names: blocks of before are not taken for those of after.
+            let space = format!("{self} {}", sealing.map_or("", |sealing| sealing.keys.newest_id()));
+            store = Arc::new(Cached::new(store, cache.clone(), space));
+        }
+        if let Some(sealing) = sealing {
+            store = Arc::new(Sealed::new(store, root.clone(), sealing.clone()));
+        }
+        Ok(Opened { store, raw, roots: vec![root.clone()], root, stats })
+    }
+
+    /// The URL that files there are named by in the log, without a slash at its end.
+    pub fn file_url(&self) -> String {
+        match self {
+            Location::Directory(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                format!("file://{}", path.display()).trim_end_matches('/').to_owned()
+            }
+            Location::Bucket(bucket) => {
+                let mut url = bucket.url.clone();
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                url.as_str().trim_end_matches('/').to_owned()
+            }
+        }
     }
 
     /// Whether other processes of other machines may be at work here too.
     pub fn is_bucket(&self) -> bool {
         matches!(self, Location::Bucket(_))
+    }
+}
+
+impl Opened {
+    /// Joins colder places to the table's own. Answers the stats of each, by name.
+    pub fn with_tiers(
+        self,
+        tiers: &[TierPlace],
+        sealing: Option<&Sealing>,
+        cache: Option<&BlockCache>,
+    ) -> Result<(Opened, TierStats), StoreError> {
+        if tiers.is_empty() {
+            return Ok((self, Vec::new()));
+        }
+        let (mut seen, mut raw, mut stats, mut roots) = (Vec::new(), Vec::new(), Vec::new(), self.roots);
+        for tier in tiers {
+            let url = tier.location.file_url();
+            let opened = tier.location.open_cached(sealing, cache)?;
+            let setting = |reason| StoreError::Setting { location: tier.location.to_string(), reason };
+            let place = location_of_url(&url).unwrap_or_else(|| Err(format!("{url} is no URL")));
+            roots.push(place.map_err(setting)?);
+            stats.push((tier.name.clone(), opened.stats));
+            let at = |store| Tier { name: tier.name.clone(), url: url.clone(), store, root: opened.root.clone() };
+            seen.push(at(opened.store));
+            raw.push(at(opened.raw));
+        }
+        let failed = |reason| StoreError::Setting { location: "tiers".to_owned(), reason };
+        let store: Arc<dyn ObjectStore> = Arc::new(Tiered::new(self.store, &seen).map_err(failed)?);
+        let raw: Arc<dyn ObjectStore> = Arc::new(Tiered::new(self.raw, &raw).map_err(failed)?);
+        Ok((Opened { store, raw, root: self.root, stats: self.stats, roots }, stats))
     }
 }
 

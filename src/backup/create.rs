@@ -95,7 +95,7 @@ async fn attempt(
     let objects: Vec<ObjectMeta> =
         place.table.raw.list(Some(&place.table.root)).try_collect().await.map_err(BackupError::store("the table"))?;
     let objects = by_relative_path(&place.table.root, objects);
-    let wanted = table_objects(&snapshot, &objects)?;
+    let wanted = table_objects(place, &snapshot, &objects).await?;
     copier.table(place, wanted, bar).await?;
     let (version, rows) = (snapshot.version(), snapshot.files().map(|file| file.rows).sum());
     copier.seed(place, tokio::task::spawn_blocking(move || snapshot.seed()).await??).await?;
@@ -111,18 +111,26 @@ fn by_relative_path(root: &ObjectPath, objects: Vec<ObjectMeta>) -> HashMap<Stri
     objects.into_iter().filter_map(|meta| Some((relative(&meta.location)?, meta))).collect()
 }
 
-/// Live files, and what else lies beside the log of commits.
-fn table_objects<'a>(
+/// Live files, and what else lies beside the log of commits. Files of tiers have the path that they had before.
+async fn table_objects(
+    place: &Place,
     snapshot: &TableSnapshot,
-    objects: &'a HashMap<String, ObjectMeta>,
-) -> Result<Vec<(&'a String, &'a ObjectMeta)>, BackupError> {
+    objects: &HashMap<String, ObjectMeta>,
+) -> Result<Vec<(String, ObjectMeta)>, BackupError> {
     let mut wanted = Vec::new();
     for file in snapshot.files() {
-        wanted.push(objects.get_key_value(&file.path).ok_or(BackupError::Moved { attempts: 1 })?);
+        let meta = match objects.get(&file.path) {
+            Some(meta) => meta.clone(),
+            None => match place.table.raw.head(&file.location(&place.table.root)).await {
+                Err(object_store::Error::NotFound { .. }) => return Err(BackupError::Moved { attempts: 1 }),
+                found => found.map_err(BackupError::store("the table"))?,
+            },
+        };
+        wanted.push((file.relative_path().to_owned(), meta));
     }
-    let is_other =
-        |path: &str| !["tenant=", "_delta_log/", "_quarantine/"].iter().any(|prefix| path.starts_with(prefix));
-    wanted.extend(objects.iter().filter(|(path, _)| is_other(path)));
+    let is_other = |path: &str| !["tenant=", "_delta_log/", "_quarantine/"].iter().any(|prefix| path.starts_with(prefix));
+    let others = objects.iter().filter(|(path, _)| is_other(path));
+    wanted.extend(others.map(|(path, meta)| (path.clone(), meta.clone())));
     Ok(wanted)
 }
 
@@ -185,7 +193,7 @@ impl Copier<'_> {
     async fn table(
         &mut self,
         place: &Place,
-        wanted: Vec<(&String, &ObjectMeta)>,
+        wanted: Vec<(String, ObjectMeta)>,
         bar: &ProgressBar,
     ) -> Result<(), BackupError> {
         let (known, there) = (Repository::known(&self.repository.list().await?), self.repository.blobs().await?);

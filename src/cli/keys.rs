@@ -134,7 +134,7 @@ async fn rotate(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Resul
             Err(object_store::Error::NotFound { .. }) => continue,
             found => found?.bytes().await?,
         };
-        let (keys, name) = (sealing.keys.clone(), name(&place.table.root, &meta.location));
+        let (keys, name) = (sealing.keys.clone(), name(&place.table.roots, &meta.location));
         let renewed = tokio::task::spawn_blocking(move || renew(&keys, &name, &content)).await?;
         if let Some(content) = renewed.map_err(|error| format!("{}: {error}", meta.location))? {
             place.table.raw.put(&meta.location, content.into()).await?;
@@ -150,15 +150,21 @@ async fn rotate(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-fn name(root: &Path, location: &Path) -> String {
-    let below = location.prefix_match(root);
-    let parts = below.map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"));
-    parts.unwrap_or_else(|| location.to_string())
+/// The name that an object is bound to: below the root that it lies under, the longest.
+fn name(roots: &[Path], location: &Path) -> String {
+    let below = roots.iter().filter_map(|root| {
+        let parts = location.prefix_match(root)?.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
+        Some(parts.join("/"))
+    });
+    below.min_by_key(String::len).unwrap_or_else(|| location.to_string())
 }
 
 /// Every object of the table, with the key that it is under.
 async fn ids(place: &Place) -> Result<Vec<(ObjectMeta, String)>, AnyError> {
-    let metas: Vec<ObjectMeta> = place.table.raw.list(Some(&place.table.root)).try_collect().await?;
+    let mut metas: Vec<ObjectMeta> = Vec::new();
+    for root in &place.table.roots {
+        metas.extend(place.table.raw.list(Some(root)).try_collect::<Vec<_>>().await?);
+    }
     let store = &place.table.raw;
     let read = metas.into_iter().map(|meta| async move {
         let range = Some(GetRange::Bounded(0..HEADER_BYTES.min(meta.size)));

@@ -40,7 +40,8 @@ impl PlaceArgs {
     pub fn open(&self, config: &Config) -> Result<Place, AnyError> {
         let location = config.table_location()?;
         let sealing = config.sealing()?;
-        let table = location.open(sealing.as_ref())?;
+        let opened = location.open(sealing.as_ref())?;
+        let (table, _) = opened.with_tiers(&config.tier_places()?, sealing.as_ref(), None)?;
         let table_dir = match location {
             Location::Directory(path) => Some(path),
             Location::Bucket(_) => None,

@@ -102,6 +102,7 @@ fn check(config: &Config) -> Vec<String> {
         config.millrace.push.inflight_bytes_max.0 >= config.distributor.max_recv_msg_size.0,
         "millrace.push.inflight_bytes_max: at least distributor.max_recv_msg_size, else a large push never has room",
     );
+    problems.extend(config.tier_problems());
     problems.extend(config.table_location().err().map(|error| error.to_string()));
     problems.extend(config.kafka.problems());
     problems.extend(config.access.problems());

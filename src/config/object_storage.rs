@@ -115,7 +115,7 @@ impl Default for TableConfig {
 }
 
 impl TableConfig {
-    fn limits(&self) -> RequestLimits {
+    pub(super) fn limits(&self) -> RequestLimits {
         RequestLimits {
             timeout: self.request_timeout.to_std(),
             retry: self.retry_timeout.to_std(),

@@ -21,6 +21,7 @@ pub mod row_file;
 pub mod select;
 mod stream_index;
 pub mod table;
+pub mod tier_plan;
 pub mod verify;
 pub mod write;
 

@@ -315,7 +315,7 @@ impl UnitReader {
             match unit.place {
                 UnitPlace::Head(head) => self.read_head(&head, unit.part, unit.hides),
                 UnitPlace::RowGroup { file, index, selected } => {
-                    self.read_row_group(&file, &index, &selected, unit.part, unit.hides)
+                    self.read_row_group(file, &index, &selected, unit.part, unit.hides)
                 }
             }
         })
@@ -338,19 +338,24 @@ impl UnitReader {
         Ok(stream::iter(slices).boxed())
     }
 
+    /// The stream holds the file: the vacuum leaves alone what someone reads.
     fn read_row_group(
         self,
-        file: &DataFile,
+        file: Arc<DataFile>,
         index: &FileIndex,
         selected: &Selected,
         part: usize,
         hides: Vec<Arc<Hide>>,
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
         self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
-        let reader = self.indexes.reader(file);
+        let reader = self.indexes.reader(&file);
         let columns = widened(self.request.projection, &hides);
         let batches = read(file.path.clone(), reader, index, selected, columns, BATCH_ROWS).map_err(external)?;
-        Ok(batches.map(move |batch| self.keep_useful(&batch.map_err(external)?, part, false, &hides)).boxed())
+        let rows = batches.map(move |batch| {
+            let _held = &file;
+            self.keep_useful(&batch.map_err(external)?, part, false, &hides)
+        });
+        Ok(rows.boxed())
     }
 
     /// Rows inside the range as it stands now that are not deleted and, for the head, of wanted streams; as the scope

@@ -31,6 +31,7 @@ use crate::ingest::shard::Shard;
 use crate::query::EngineLimits;
 use crate::receive::door::{Door, PushRefused, PushSink};
 use crate::receive::kafka::{self, KafkaSource};
+use crate::store::BlockCache;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -58,10 +59,13 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let settings = store_settings(&config)?;
     let table = settings.table.to_string();
     let data_dir = settings.data_dir.clone();
+    let cache = settings.cache.clone();
     let mut store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
     let derived = derived::open(&config, &clock, &metrics).await?;
+    store.tier_stats.iter().for_each(|(name, stats)| object_storage::show_in_metrics(&metrics, name, stats.clone()));
+    object_storage::show_cache_in_metrics(&metrics, cache);
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let face = derived.face();
@@ -168,6 +172,9 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
     Ok(StoreSettings {
         data_dir: config.data_dir(),
         table,
+        tiers: config.tier_places()?,
+        cache: BlockCache::open(&config.cache_limits())
+            .map_err(|error| format!("millrace.cache.directory: {error}"))?,
         sealing: config.sealing()?,
         follow_interval: is_shared.then(|| own.table.follow_interval.to_std()),
         flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },

@@ -24,7 +24,9 @@ use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits, QueryError};
 use crate::seal::record::{RecordOpener, RecordSealer};
-use crate::store::{Location, Opened, Sealing, StoreStats, check_conditional_put};
+use crate::store::{
+    BlockCache, Location, Opened, Sealing, StoreStats, TierPlace, TierStats, check_conditional_put,
+};
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
@@ -40,6 +42,10 @@ pub struct StoreSettings {
     pub data_dir: PathBuf,
     /// Where the table lies.
     pub table: Location,
+    /// Where older files lie, warmest first.
+    pub tiers: Vec<TierPlace>,
+    /// Of what is read of buckets.
+    pub cache: BlockCache,
     /// How the table and the log are encrypted, if they are.
     pub sealing: Option<Sealing>,
     /// How often commits of other processes are looked for; none when there are no others.
@@ -76,6 +82,9 @@ pub struct Store {
     pub removed: Vec<RemovedFile>,
     /// Deletes asked for; those that are not carried out are hidden.
     pub ledger: Arc<Ledger>,
+    pub tier_stats: TierStats,
+    /// Where tiers are in `objects`.
+    pub tier_roots: Vec<ObjectPath>,
     indexes: FileIndexes,
     stop_flushing: Arc<Notify>,
     flush_loop: Option<JoinHandle<()>>,
@@ -112,15 +121,17 @@ impl Store {
         let wal_dir = settings.data_dir.join("wal");
         std::fs::create_dir_all(&wal_dir).map_err(|e| failed("creating directories")(e.into()))?;
         let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
-        let opened = settings
-            .table
-            .open(settings.sealing.as_ref())
-            .map_err(|e| failed("opening the table's store")(e.into()))?;
+        let (sealing, cache) = (settings.sealing.as_ref(), Some(&settings.cache));
+        let opened = settings.table.open_cached(sealing, cache);
+        let opened = opened.map_err(|e| failed("opening the table's store")(e.into()))?;
         if settings.table.is_bucket() {
             let checked = check_conditional_put(&opened, &settings.table).await;
             checked.map_err(|e| failed("reaching the table's bucket")(e.into()))?;
         }
-        let Opened { store, root, stats: table_stats, raw: _ } = opened;
+        let joined = opened.with_tiers(&settings.tiers, sealing, cache);
+        let (opened, tier_stats) = joined.map_err(|e| failed("opening the stores of tiers")(e.into()))?;
+        let Opened { store, root, stats: table_stats, mut roots, .. } = opened;
+        let tier_roots = roots.split_off(1);
         let (table, state) = Table::open(store.clone(), root.clone(), clock.clone())
             .await
             .map_err(|e| failed("opening the table")(e.into()))?;
@@ -183,6 +194,8 @@ impl Store {
             root,
             removed: state.removed,
             ledger,
+            tier_stats,
+            tier_roots,
             indexes,
             stop_flushing,
             flush_loop: Some(flush_loop),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::store::Store;
 use crate::config::Config;
 use crate::ingest::overrides::LimitsOf;
+use crate::store::Location;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
 use crate::upkeep::deletes::SigningKey;
@@ -32,9 +33,19 @@ pub(super) fn start(
         metrics,
         compactor: config.compactor.clone(),
         compaction: config.millrace.compaction.clone(),
-        own_directory: config.millrace.table.url.is_none().then(|| config.data_dir().join("logs")),
+        own_directory: own_directory(config)?,
+        levels: config.tier_levels()?,
+        tier_roots: store.tier_roots.clone(),
         removed: std::mem::take(&mut store.removed),
         ledger: store.ledger.clone(),
         signing_key,
     })?)
+}
+
+/// The directory that no other process writes, if the table lies in one.
+fn own_directory(config: &Config) -> Result<Option<std::path::PathBuf>, super::AnyError> {
+    match config.table_location()? {
+        Location::Directory(path) if config.millrace.table.url.is_none() => Ok(Some(path)),
+        _ => Ok(None),
+    }
 }

@@ -4,6 +4,7 @@
 //!            ┌─▶ deletes    rows that were asked away: files rewritten without them
 //! every      ├─▶ retention  rows past their period: files dropped or rewritten
 //! interval ──┼─▶ compaction small files merged (files/compact_plan decides, files/merge does)
+//!            ├─▶ tiers      old files moved to colder places (files/tier_plan decides)
 //!            └─▶ vacuum     objects that no commit names and nobody reads any more: deleted
 //!                  │
 //!                  └ each: read inputs ─▶ write outputs ─▶ one commit (remove + add) ─▶ Catalog::replace
@@ -19,6 +20,7 @@ pub mod deletes;
 pub mod retention;
 pub mod settings;
 pub mod status;
+mod tiering;
 mod vacuum;
 mod worker;
 mod workshop;

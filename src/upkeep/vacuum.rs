@@ -17,6 +17,7 @@ use crate::catalog::Retired;
 use crate::files::DataFile;
 use crate::files::table::RemovedFile;
 use crate::store::remove_unfinished;
+use crate::store::url_of_location;
 use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
 
@@ -71,7 +72,13 @@ impl Workshop {
         pending: &HashSet<String>,
         written_before: UnixNanos,
     ) -> Result<usize, UpkeepError> {
-        let objects: Vec<ObjectMeta> = self.store.list(Some(&self.root)).try_collect().await?;
+        let mut objects: Vec<ObjectMeta> = self.store.list(Some(&self.root)).try_collect().await?;
+        // Copies that did not get into the table. Clocks of other places may differ: only those that are old.
+        let old = self.clock.now().saturating_sub(self.compaction.orphan_age.nanos());
+        for root in &self.tier_roots {
+            let of_tier: Vec<ObjectMeta> = self.store.list(Some(root)).try_collect().await?;
+            objects.extend(of_tier.into_iter().filter(|object| written_at(object) <= old));
+        }
         let live: HashSet<String> =
             self.catalog.partitions().into_iter().flat_map(|p| p.files).map(|file| file.path.clone()).collect();
         let retired: HashSet<String> =
@@ -102,6 +109,9 @@ impl Workshop {
 
     /// The path of a data file relative to the table, as in [`DataFile::path`]; none for other objects.
     fn data_path(&self, object: &ObjectMeta) -> Option<String> {
+        if let Some(url) = url_of_location(object.location.as_ref()) {
+            return (url.contains("/tenant=") && url.ends_with(".parquet")).then_some(url);
+        }
         let inside = match self.root.as_ref() {
             "" => object.location.as_ref(),
             root => object.location.as_ref().strip_prefix(root)?.strip_prefix('/')?,

@@ -20,6 +20,7 @@ use super::status::{Progress, TableStatus};
 use super::workshop::Workshop;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
+use crate::files::tier_plan::Level;
 use crate::files::table::{RemovedFile, Table};
 use crate::ingest::flush::Flusher;
 use crate::ingest::overrides::LimitsOf;
@@ -49,6 +50,9 @@ pub struct UpkeepParts {
     pub compaction: CompactionConfig,
     /// The table's directory, if no other process writes it.
     pub own_directory: Option<PathBuf>,
+    /// Colder places, warmest first, and where they are in the store.
+    pub levels: Vec<Level>,
+    pub tier_roots: Vec<Path>,
     /// What commits removed before this process began.
     pub removed: Vec<RemovedFile>,
     pub ledger: Arc<Ledger>,
@@ -90,6 +94,8 @@ impl Upkeep {
             compactor: parts.compactor,
             compaction: parts.compaction,
             own_directory: parts.own_directory,
+            levels: parts.levels,
+            tier_roots: parts.tier_roots,
             progress: Mutex::new(Progress::default()),
             set_aside: Mutex::new(HashMap::new()),
             staying: Mutex::new(HashMap::new()),
@@ -176,6 +182,7 @@ async fn rounds(workshop: &Workshop, wake: &Notify, removed: &HashMap<String, Re
         note(workshop, "deletes", workshop.carry_out_deletes().await);
         note(workshop, "retention", workshop.apply_retention().await);
         note(workshop, "compaction", workshop.compact().await.map(drop));
+        note(workshop, "tiers", workshop.move_to_tiers().await.map(drop));
         note(workshop, "vacuum", workshop.vacuum().await.map(drop));
         note(workshop, "certificates", workshop.certify().await);
         workshop.progress.lock().round_ended = Some(workshop.clock.now());

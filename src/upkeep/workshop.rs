@@ -16,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::failpoint;
 use crate::files::merge::{Keep, MergeRequest, Merged, merge};
 use crate::files::row_file::Effort;
+use crate::files::tier_plan::Level;
 use crate::files::table::{Table, TableError};
 use crate::files::{DataFile, FileIndexes, FilesError};
 use crate::ingest::flush::Flusher;
@@ -41,6 +42,8 @@ pub(super) struct Workshop {
     pub(super) compaction: CompactionConfig,
     /// The table's directory, if no other process writes it.
     pub(super) own_directory: Option<PathBuf>,
+    pub(super) levels: Vec<Level>,
+    pub(super) tier_roots: Vec<Path>,
     pub(super) progress: Mutex<Progress>,
     /// Files that could not be read, until when they are left alone.
     pub(super) set_aside: Mutex<HashMap<String, UnixNanos>>,

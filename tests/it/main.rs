@@ -37,3 +37,4 @@ mod sql;
 mod stack;
 mod tail;
 mod tidy;
+mod tiers;

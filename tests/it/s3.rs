@@ -108,6 +108,7 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
     pub(crate) is_conditional: bool,
 }
 
@@ -165,7 +166,7 @@ impl Shared {
         let mut from_client = BufReader::new(client.try_clone().ok()?);
         let head = read_head(&mut from_client)?;
         let mut words = head[0].split(' ');
-        let method = words.next()?;
+        let (method, path) = (words.next()?, words.next()?);
         let header = |name: &str| {
             head[1..].iter().find_map(|line| {
                 let (found, value) = line.split_once(':')?;
@@ -174,7 +175,7 @@ impl Shared {
         };
         let length: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         let is_conditional = header("if-none-match").is_some() && method == "PUT";
-        let fault = (self.choose.lock().ok()?)(&Asked { method, is_conditional });
+        let fault = (self.choose.lock().ok()?)(&Asked { method, path, is_conditional });
         self.requests.fetch_add(1, Ordering::SeqCst);
         self.faults.fetch_add(usize::from(fault != Fault::None), Ordering::SeqCst);
         if let Fault::Slow(pause) = fault {

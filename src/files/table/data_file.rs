@@ -3,6 +3,7 @@
 //! ```text
 //! store: tenant=a%2Ab/date=2026-01-15/part-<name>.parquet      Hive's escapes in directory names
 //! log:   tenant=a%252Ab/date=2026-01-15/part-<name>.parquet    a URI: each % escaped once more
+//! tier:  s3://cold/logs/tenant=a%252Ab/…                       one that moved: where it lies now
 //! ```
 //!
 //! A name that ends in `-x` and 16 hexadecimal digits carries the XXH3 of the file's bytes, so that whoever has the
@@ -14,6 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::files::row_file::FinishedFile;
+use crate::store::location_of_url;
 use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::UnixNanos;
 
@@ -87,14 +89,25 @@ impl DataFile {
         date_text(self.day)
     }
 
+    /// Path below the root of wherever it lies: a file that moves to a tier keeps it.
+    pub fn relative_path(&self) -> &str {
+        match (self.path.contains("://"), self.path.find("/tenant=")) {
+            (true, Some(at)) => &self.path[at + 1..],
+            _ => &self.path,
+        }
+    }
+
     /// Where the file is in the store of the table at `root`.
     pub fn location(&self, root: &Path) -> Path {
         place(root, &self.path).expect("paths are made by path_for or checked when read from the log")
     }
 }
 
-/// `root/relative`; `None` when a part is empty, `.` or `..`.
+/// `root/relative`, or the place of a full URL in a tier; `None` when a part is empty, `.` or `..`.
 pub(super) fn place(root: &Path, relative: &str) -> Option<Path> {
+    if let Some(in_tier) = location_of_url(relative) {
+        return in_tier.ok();
+    }
     let full = if root.as_ref().is_empty() { relative.to_owned() } else { format!("{root}/{relative}") };
     if relative.is_empty() || relative.split('/').any(str::is_empty) {
         return None;
@@ -118,7 +131,10 @@ pub(super) fn day_of(date: &str) -> Option<i32> {
 
 /// A store path as the log writes it.
 pub(super) fn to_uri(path: &str) -> String {
-    utf8_percent_encode(path, URI_ESCAPES).to_string()
+    match path.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", utf8_percent_encode(rest, URI_ESCAPES)),
+        None => utf8_percent_encode(path, URI_ESCAPES).to_string(),
+    }
 }
 
 /// Reads what [`to_uri`] or another Delta writer wrote.

@@ -55,10 +55,13 @@ impl TableSnapshot {
         self.replay.txns.get(app_id).map(|txn| txn.version)
     }
 
-    /// Makes the table anew, at the same version and without its past. CPU-bound: call it off the async threads.
+    /// Makes the table anew, at the same version, without its past and without tiers: all files lie below the root. CPU-bound: call it off the async threads.
     pub fn seed(mut self) -> Result<TableSeed, TableError> {
         let version = self.replay.version;
         self.replay.removed.clear();
+        for live in self.replay.files.values_mut() {
+            live.file.path = live.file.relative_path().to_owned();
+        }
         let (body, size) = checkpoint::encode(self.replay)?;
         Ok(TableSeed { checkpoint: (checkpoint_name(version), body), last_checkpoint: last_checkpoint(version, size) })
     }
