@@ -128,7 +128,8 @@ async fn table_objects(
         };
         wanted.push((file.relative_path().to_owned(), meta));
     }
-    let is_other = |path: &str| !["tenant=", "_delta_log/", "_quarantine/"].iter().any(|prefix| path.starts_with(prefix));
+    let is_other =
+        |path: &str| !["tenant=", "_delta_log/", "_quarantine/"].iter().any(|prefix| path.starts_with(prefix));
     let others = objects.iter().filter(|(path, _)| is_other(path));
     wanted.extend(others.map(|(path, meta)| (path.clone(), meta.clone())));
     Ok(wanted)

@@ -94,12 +94,7 @@ async fn sum(
     Ok(sums)
 }
 
-async fn due(
-    file: &DataFile,
-    footers: &Footers,
-    levels: &[Level],
-    now: UnixNanos,
-) -> Result<Option<usize>, AnyError> {
+async fn due(file: &DataFile, footers: &Footers, levels: &[Level], now: UnixNanos) -> Result<Option<usize>, AnyError> {
     if !may_move(file, levels, now) {
         return Ok(None);
     }
@@ -110,7 +105,11 @@ async fn due(
 
 fn show(sums: &[Sums], json: bool, out: &mut impl Write) -> Result<(), AnyError> {
     if !json {
-        writeln!(out, "{:<10} {:>7} {:>12} {:>11} {:>5}  {:<20}  PLACE", "TIER", "FILES", "ROWS", "SIZE", "DUE", "NEWEST ROW")?;
+        writeln!(
+            out,
+            "{:<10} {:>7} {:>12} {:>11} {:>5}  {:<20}  PLACE",
+            "TIER", "FILES", "ROWS", "SIZE", "DUE", "NEWEST ROW"
+        )?;
     }
     for sum in sums {
         if json {

@@ -100,7 +100,8 @@ impl Config {
     pub fn tier_levels(&self) -> Result<Vec<Level>, String> {
         let places = self.tier_places().map_err(|error| error.to_string())?;
         let level = |(level, place): (&TierLevel, &TierPlace)| {
-            let classes = level.classes.iter().map(|class| Ok((LabelSelector::parse(&class.selector)?.0, class.after.nanos())));
+            let classes =
+                level.classes.iter().map(|class| Ok((LabelSelector::parse(&class.selector)?.0, class.after.nanos())));
             Ok(Level {
                 name: level.name.clone(),
                 url: place.location.file_url(),

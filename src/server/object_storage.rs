@@ -30,9 +30,7 @@ pub(super) fn show_cache_in_metrics(metrics: &Metrics, cache: BlockCache) {
         metrics.store.cache_bytes.with_label_values(&["memory"]).set(memory as f64);
         metrics.store.cache_bytes.with_label_values(&["disk"]).set(disk as f64);
         let stats = cache.stats();
-        for (outcome, count) in
-            [("memory", &stats.memory_hits), ("disk", &stats.disk_hits), ("miss", &stats.misses)]
-        {
+        for (outcome, count) in [("memory", &stats.memory_hits), ("disk", &stats.disk_hits), ("miss", &stats.misses)] {
             metrics.store.cache_blocks.with_label_values(&[outcome]).set(count.load(Ordering::Relaxed) as f64);
         }
     });

@@ -24,9 +24,7 @@ use crate::ingest::flush_plan::{FlushLimits, FlushReason};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits, QueryError};
 use crate::seal::record::{RecordOpener, RecordSealer};
-use crate::store::{
-    BlockCache, Location, Opened, Sealing, StoreStats, TierPlace, TierStats, check_conditional_put,
-};
+use crate::store::{BlockCache, Location, Opened, Sealing, StoreStats, TierPlace, TierStats, check_conditional_put};
 use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;

@@ -405,11 +405,8 @@ mod tests {
     async fn the_disk_outlives_the_process_and_damage_is_noticed() {
         let (store, path) = remote().await;
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let limits = CacheLimits {
-            memory_bytes: 0,
-            directory: Some(directory.path().to_owned()),
-            disk_bytes: 64 << 20,
-        };
+        let limits =
+            CacheLimits { memory_bytes: 0, directory: Some(directory.path().to_owned()), disk_bytes: 64 << 20 };
         let whole = 0..SIZE as u64;
         cached(&store, &limits).get_range(&path, whole.clone()).await.expect("read");
         let before = requests(&store);

@@ -39,7 +39,11 @@ impl StoreMetrics {
             tier_moves: make.counters("millrace_tier_moves_total", "Files copied to a tier.", &["tier"]),
             tier_moved_bytes: make.counters("millrace_tier_moved_bytes_total", "Bytes copied to a tier.", &["tier"]),
             cache_bytes: cache("millrace_cache_bytes", "Bytes kept of data read from buckets.", "place"),
-            cache_blocks: cache("millrace_cache_blocks", "Blocks asked for since the start, by where they were.", "outcome"),
+            cache_blocks: cache(
+                "millrace_cache_blocks",
+                "Blocks asked for since the start, by where they were.",
+                "outcome",
+            ),
             requests: gauges("millrace_store_requests", "Requests to a store since the start.", "operation"),
             failures: gauges(
                 "millrace_store_failures",

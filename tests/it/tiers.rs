@@ -37,9 +37,8 @@ fn config(directory: &Path, endpoint: &str) -> PathBuf {
     let golden = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
     let keys = directory.join("keys");
     said(&["keys", "generate", text(&keys), "--id", "k"]);
-    let options = format!(
-        "{{aws_endpoint: '{endpoint}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}"
-    );
+    let options =
+        format!("{{aws_endpoint: '{endpoint}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}");
     let own = format!(
         r#"
 compactor:
@@ -101,7 +100,9 @@ fn parquet_files(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let count = |path: PathBuf| match path.is_dir() {
         true => parquet_files(&path),
-        false => usize::from(path.to_string_lossy().ends_with(".parquet") && path.to_string_lossy().contains("tenant=")),
+        false => {
+            usize::from(path.to_string_lossy().ends_with(".parquet") && path.to_string_lossy().contains("tenant="))
+        }
     };
     entries.map(count).sum()
 }
