@@ -91,7 +91,9 @@ function drawBars(svg, series, { x, y, step, start }) {
       const under = below.get(time) ?? 0;
       below.set(time, under + value);
       const top = y(under + value);
-      group.append(element("rect", { x: x(time - step), y: top, width: wide, height: Math.max(y(under) - top, 0) }));
+      const left = Math.max(x(time - step), LEFT);
+      const width = Math.max(x(time - step) + wide - left, 0);
+      group.append(element("rect", { x: left, y: top, width, height: Math.max(y(under) - top, 0) }));
     }
     svg.append(group);
   });
