@@ -79,7 +79,7 @@ impl Access {
         for (at, account) in config.accounts.iter().enumerate() {
             let principal = reader.principal(&account.name, &account.roles, &format!("access.accounts[{at}]"));
             if let Err(error) = PasswordHash::new(&account.password_hash) {
-                let hint = "a PHC string as `millrace password` prints it";
+                let hint = "a PHC string of argon2: $argon2id$…";
                 reader.problems.push(format!("access.accounts[{at}].password_hash: {error}; {hint}"));
             }
             accounts.insert(account.name.clone(), Account { hash: account.password_hash.clone(), principal });

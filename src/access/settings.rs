@@ -10,13 +10,13 @@ use super::Action;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessConfig {
-    /// Names and passwords, for HTTP Basic and the Postgres wire.
+    /// Names and passwords, for HTTP Basic.
     pub accounts: Vec<AccountConfig>,
     /// Bearer tokens.
     pub tokens: Vec<TokenConfig>,
     /// Issuers of JSON Web Tokens.
     pub oidc: Vec<OidcConfig>,
-    /// Subjects of client certificates.
+    /// Subjects of client certificates; they wait for TLS.
     pub certificates: Vec<CertificateConfig>,
     /// Roles of those who show nothing.
     pub anonymous: Vec<String>,
@@ -30,10 +30,9 @@ pub struct AccessConfig {
 #[serde(deny_unknown_fields)]
 pub struct AccountConfig {
     pub name: String,
-    /// A PHC string as `millrace password` prints it: `$argon2id$…`.
+    /// A PHC string of argon2: `$argon2id$…`.
     pub password_hash: String,
-    /// What SCRAM of the Postgres wire needs, as `millrace password` prints it; without it, a password is asked for
-    /// in the clear, which only TLS or loopback allow.
+    /// Kept for SCRAM of a Postgres wire; nothing reads it yet.
     #[serde(default)]
     pub scram: Option<String>,
     #[serde(default)]
