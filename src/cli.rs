@@ -6,6 +6,7 @@
 //!
 //! Go takes one dash and two for the same, so one dash before a name becomes two; without a command, it is `serve`.
 
+pub mod agent;
 pub mod backup;
 pub mod demo;
 pub mod doctor;
@@ -39,6 +40,10 @@ pub enum Command {
     Demo(demo::Demo),
     /// Asks a server whether it is ready; for health checks.
     Ready(ready::Ready),
+    /// Reads log files, containers and listeners and ships them; takes Promtail's configuration and flags.
+    Agent(Box<agent::Agent>),
+    /// Looks into pipeline stages.
+    Pipeline(agent::PipelineArgs),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
     /// Copies of all that is kept, taken while the server runs.
@@ -140,15 +145,24 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
         let is_flag_of_all = ["help", "--help", "-h", "--version", "-V", "-version"].contains(&text);
         let names_command =
             is_flag_of_all || Cli::command().get_subcommands().any(|command| command.get_name() == text);
-        if at == 1 && !names_command {
+        if at == 1 && is_promtail(&out) {
+            out.push("agent".into());
+        } else if at == 1 && !names_command {
             out.push("serve".into());
         }
         out.push(if is_long_with_one_dash { format!("-{text}").into() } else { argument });
     }
     if out.len() == 1 {
-        out.push("serve".into());
+        out.push(if is_promtail(&out) { "agent".into() } else { "serve".into() });
     }
     out
+}
+
+/// A link called `promtail` to this program is the agent.
+fn is_promtail(arguments: &[OsString]) -> bool {
+    arguments
+        .first()
+        .is_some_and(|program| std::path::Path::new(program).file_stem().is_some_and(|name| name == "promtail"))
 }
 
 impl Serve {

@@ -38,6 +38,7 @@ pub mod ingest;
 pub mod query;
 pub mod upkeep;
 // L4 edges
+pub mod agent;
 pub mod backup;
 pub mod doctor;
 pub mod receive;

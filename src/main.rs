@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use millrace::cli::agent::{PipelineArgs, PipelineCommand};
 use millrace::cli::demo::Demo;
 use millrace::cli::ready::Ready;
 use millrace::cli::{Cli, Command, KafkaCommand, Serve, translate};
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         Command::Retention { command } => command.run(),
         Command::Delete { command } => command.run(),
         Command::Tiers { command } => command.run(),
+        Command::Agent(agent) => agent.run().map_err(Into::into),
+        Command::Pipeline(PipelineArgs { command: PipelineCommand::Test(test) }) => {
+            test.run(std::io::stdin().lock(), std::io::stdout()).map_err(Into::into)
+        }
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {

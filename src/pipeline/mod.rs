@@ -19,6 +19,7 @@ mod error;
 mod go_json;
 mod metrics;
 mod names;
+pub mod rate;
 mod stages;
 #[cfg(test)]
 mod testing;

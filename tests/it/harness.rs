@@ -71,7 +71,10 @@ impl Server {
         variables: &[(&str, &str)],
     ) -> Result<Server, Vec<String>> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-        command.arg("serve").arg("--data").arg(data).arg("--http-port").arg("0").args(arguments);
+        command.arg("serve").arg("--data").arg(data).args(arguments);
+        if !arguments.contains(&"--http-port") {
+            command.args(["--http-port", "0"]);
+        }
         if let Some(config) = config {
             command.arg("--config").arg(config);
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "real programs are driven by the wall clock")]
 
 mod access;
+mod agent;
 mod backup;
 mod broker;
 mod clients;

@@ -85,11 +85,7 @@ pub struct BackoffConfig {
 
 impl Default for BackoffConfig {
     fn default() -> Self {
-        BackoffConfig {
-            min_period: GoDuration(500_000_000),
-            max_period: GoDuration::from_secs(300),
-            max_retries: 10,
-        }
+        BackoffConfig { min_period: GoDuration(500_000_000), max_period: GoDuration::from_secs(300), max_retries: 10 }
     }
 }
 

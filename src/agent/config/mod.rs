@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Yaml;
 
 pub use client::{Authorization, BackoffConfig, BasicAuth, ClientConfig, TlsConfig};
-pub use read::{ConfigError, load};
+pub use read::{ConfigError, Environment, load};
 pub use scrape::{
     Decompression, DockerConfig, FileConfig, Filter, Group, JournalConfig, KafkaConfig, PushConfig, ScrapeConfig,
     SyslogConfig,

@@ -53,11 +53,14 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
+/// Gives variables their values.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// Reads a configuration; `environment` replaces `${VAR}`.
 ///
 /// # Errors
 /// What is no YAML, has unknown keys or values of the wrong kind, or cannot be done here.
-pub fn load(text: &str, environment: Option<&dyn Fn(&str) -> Option<String>>) -> Result<Loaded, ConfigError> {
+pub fn load(text: &str, environment: Option<Environment<'_>>) -> Result<Loaded, ConfigError> {
     let expanded;
     let text = match environment {
         None => text,
@@ -66,7 +69,8 @@ pub fn load(text: &str, environment: Option<&dyn Fn(&str) -> Option<String>>) ->
             &expanded
         }
     };
-    let mut tree: Yaml = crate::pipeline::yaml::parse(text).map_err(|error| ConfigError::one(format!("not YAML: {error}")))?;
+    let mut tree: Yaml =
+        crate::pipeline::yaml::parse(text).map_err(|error| ConfigError::one(format!("not YAML: {error}")))?;
     if tree.is_null() {
         tree = Yaml::Object(serde_json::Map::new());
     }
@@ -114,13 +118,17 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
         let name = format!("clients[{at}]");
         match url::Url::parse(&client.url) {
             Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => {}
-            _ => problems.push(format!("{name}.url: {:?} is no address; write http://loki:3100/loki/api/v1/push", client.url)),
+            _ => problems
+                .push(format!("{name}.url: {:?} is no address; write http://loki:3100/loki/api/v1/push", client.url)),
         }
         if client.oauth2.is_some() {
-            problems.push(format!("{name}.oauth2 is not supported; use bearer_token_file with a token that something else renews"));
+            problems.push(format!(
+                "{name}.oauth2 is not supported; use bearer_token_file with a token that something else renews"
+            ));
         }
         if !client.tls_config.server_name.is_empty() {
-            problems.push(format!("{name}.tls_config.server_name is not supported; use the certificate's name in the URL"));
+            problems
+                .push(format!("{name}.tls_config.server_name is not supported; use the certificate's name in the URL"));
         }
         let ways = [
             client.basic_auth.is_some(),
@@ -128,7 +136,9 @@ fn check(config: &AgentConfig) -> Result<(), ConfigError> {
             client.authorization.is_some(),
         ];
         if ways.iter().filter(|given| **given).count() > 1 {
-            problems.push(format!("{name}: at most one of basic_auth, bearer_token & bearer_token_file, authorization must be configured"));
+            problems.push(format!(
+                "{name}: at most one of basic_auth, bearer_token & bearer_token_file, authorization must be configured"
+            ));
         }
     }
     let mut names: Vec<&str> = Vec::new();
@@ -156,20 +166,27 @@ fn check_job(job: &ScrapeConfig, problems: &mut Vec<String>) {
     }
     if let Some(syslog) = &job.syslog {
         if syslog.tls_config.is_some() {
-            problems.push(format!("{name}.syslog.tls_config is not supported; put a proxy such as stunnel before the listener"));
+            problems.push(format!(
+                "{name}.syslog.tls_config is not supported; put a proxy such as stunnel before the listener"
+            ));
         }
         if !["tcp", "udp"].contains(&syslog.listen_protocol.as_str()) {
-            problems.push(format!("{name}.syslog.listen_protocol: {:?} is neither tcp nor udp", syslog.listen_protocol));
+            problems
+                .push(format!("{name}.syslog.listen_protocol: {:?} is neither tcp nor udp", syslog.listen_protocol));
         }
         if !["rfc5424", "rfc3164"].contains(&syslog.syslog_format.as_str()) {
-            problems.push(format!("{name}.syslog.syslog_format: {:?} is neither rfc5424 nor rfc3164", syslog.syslog_format));
+            problems.push(format!(
+                "{name}.syslog.syslog_format: {:?} is neither rfc5424 nor rfc3164",
+                syslog.syslog_format
+            ));
         }
     }
     if let Some(decompression) = &job.decompression
         && decompression.enabled
         && !["gz", "z"].contains(&decompression.format.as_str())
     {
-        problems.push(format!("{name}.decompression.format: {:?} is not supported; gz and z are", decompression.format));
+        problems
+            .push(format!("{name}.decompression.format: {:?} is not supported; gz and z are", decompression.format));
     }
     if let Some(kafka) = &job.kafka {
         let kind = kafka.authentication.as_ref().and_then(|auth| auth.get("type")).and_then(Yaml::as_str);
@@ -187,16 +204,29 @@ fn check_job(job: &ScrapeConfig, problems: &mut Vec<String>) {
 
 /// Sources that are read and refused: name, whether it is given, what to write instead.
 pub(in crate::agent) fn unsupported(job: &ScrapeConfig) -> Vec<(&'static str, bool, &'static str)> {
-    let discovery = "list the files under static_configs with __path__, or let a program write them to a file for file_sd_configs";
+    let discovery =
+        "list the files under static_configs with __path__, or let a program write them to a file for file_sd_configs";
     let through_kafka = "let its vendor's connector write to Kafka, and read that with kafka";
     vec![
         ("gelf", job.gelf.is_some(), "send to Vector or Fluent Bit, and from there to loki_push_api"),
-        ("gcplog", job.gcplog.is_some(), "let Vector or the OpenTelemetry Collector read Pub/Sub and send OTLP to the server"),
+        (
+            "gcplog",
+            job.gcplog.is_some(),
+            "let Vector or the OpenTelemetry Collector read Pub/Sub and send OTLP to the server",
+        ),
         ("windows_events", job.windows_events.is_some(), "let Alloy or Fluent Bit on Windows send to the server"),
-        ("azure_event_hubs", job.azure_event_hubs.is_some(), "Event Hubs speak Kafka: let the server read them (kafka: in its configuration)"),
+        (
+            "azure_event_hubs",
+            job.azure_event_hubs.is_some(),
+            "Event Hubs speak Kafka: let the server read them (kafka: in its configuration)",
+        ),
         ("cloudflare", job.cloudflare.is_some(), through_kafka),
         ("heroku_drain", job.heroku_drain.is_some(), "use syslog with a TCP drain"),
-        ("kubernetes_sd_configs", job.kubernetes_sd_configs.is_some(), "read /var/log/pods/*/*/*.log with __path__ and take namespace, pod and container out of filename with a regex stage and cri"),
+        (
+            "kubernetes_sd_configs",
+            job.kubernetes_sd_configs.is_some(),
+            "read /var/log/pods/*/*/*.log with __path__ and take namespace, pod and container out of filename with a regex stage and cri",
+        ),
         ("consul_sd_configs", job.consul_sd_configs.is_some(), discovery),
         ("consulagent_sd_configs", job.consulagent_sd_configs.is_some(), discovery),
         ("ec2_sd_configs", job.ec2_sd_configs.is_some(), discovery),
