@@ -8,7 +8,7 @@
 //!
 //! Invariants: the rows of the inputs that `keep` keeps, each once, in the order of the file format; rows of one stream
 //! with equal times keep the order of the inputs. What is written counts only once a commit names it.
-//! Memory: for each input one row group as stored and one batch; one row group encoded; [`PARTS_IN_FLIGHT`] parts.
+//! Memory: for each input one row group as stored and one batch; one row group encoded; `PARTS_IN_FLIGHT` parts.
 //! CPU-bound: run it on a thread of its own.
 
 use std::collections::HashMap;
