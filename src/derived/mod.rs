@@ -20,7 +20,9 @@ mod flush;
 mod history;
 mod index;
 mod memory;
+pub mod seen;
 mod settings;
+mod sql;
 mod store;
 #[cfg(test)]
 mod tests;

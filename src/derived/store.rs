@@ -116,6 +116,12 @@ pub(super) struct Inner {
     stop: Notify,
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.inner.root).finish_non_exhaustive()
+    }
+}
+
 impl Store {
     /// Opens the store at `place`, creating what is not there, and replays its log.
     pub async fn open(settings: DerivedSettings, place: DerivedPlace, clock: Clock) -> Result<Store, DerivedError> {
@@ -231,6 +237,11 @@ impl Store {
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Samples that one question may hold.
+    pub fn samples_max(&self) -> usize {
+        self.inner.settings.query_max_samples
     }
 
     /// The newest sample of each series, no older than the look back; sorted by labels. Times in milliseconds.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::remote_write::RemoteWriteConfig;
 use crate::types::units::{ByteSize, GoDuration};
 
 /// Rules and alerts.
@@ -32,6 +33,8 @@ pub struct RulerConfig {
     pub notification_timeout: GoDuration,
     /// How long until a firing alert is sent again.
     pub resend_delay: GoDuration,
+    /// Where recorded samples are sent.
+    pub remote_write: RemoteWriteConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +100,7 @@ impl Default for RulerConfig {
             notification_queue_capacity: 10_000,
             notification_timeout: GoDuration::from_secs(10),
             resend_delay: GoDuration::from_secs(60),
+            remote_write: RemoteWriteConfig::default(),
         }
     }
 }
@@ -147,6 +151,7 @@ impl RulerConfig {
         if self.notification_queue_capacity == 0 {
             problems.push("ruler.notification_queue_capacity: at least 1".to_owned());
         }
+        problems.extend(self.remote_write.problems());
         problems
     }
 }

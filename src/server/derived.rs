@@ -9,6 +9,8 @@ use crate::api::prometheus::DerivedMetrics;
 use crate::config::{Config, Fsync};
 use crate::derived::{DerivedPlace, FlushReport, Store};
 use crate::promql::{Engine, EngineLimits};
+use crate::query;
+use crate::remote_write::RemoteWrite;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
 use crate::wal::FsyncPolicy;
@@ -16,18 +18,25 @@ use crate::wal::FsyncPolicy;
 /// An open store of derived metrics, kept going.
 pub(super) struct Derived {
     face: DerivedMetrics,
+    remote: RemoteWrite,
     running: JoinHandle<()>,
 }
 
 /// Opens the store and starts what syncs, flushes and expires it.
-pub(super) async fn open(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Derived, AnyError> {
+pub(super) async fn open(
+    config: &Config,
+    engine: &query::Engine,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Derived, AnyError> {
     let own = &config.millrace;
     let fsync = match own.wal.fsync {
         Fsync::Always => FsyncPolicy::Always,
         Fsync::Interval => FsyncPolicy::Interval(own.wal.fsync_interval.to_std()),
         Fsync::Never => FsyncPolicy::Never,
     };
-    let place = DerivedPlace { data_dir: config.data_dir(), fsync, sealing: config.sealing()? };
+    let sealing = config.sealing()?;
+    let place = DerivedPlace { data_dir: config.data_dir(), fsync, sealing: sealing.clone() };
     let settings = own.metrics.clone();
     let limits = EngineLimits {
         lookback: settings.lookback_delta.to_std(),
@@ -37,9 +46,17 @@ pub(super) async fn open(config: &Config, clock: &Clock, metrics: &Arc<Metrics>)
     let opened = Store::open(settings, place, clock.clone()).await;
     let store = opened.map_err(|error| format!("cannot open the store of derived metrics: {error}"))?;
     show_in_metrics(metrics, &store);
+    engine.add_sql_views(Arc::new(store.clone()));
     let engine = Engine::new(Arc::new(store.clone()), limits);
+    let queues = config.data_dir().join("remote-write");
+    let receivers = &config.ruler.remote_write;
+    let remote = RemoteWrite::start(receivers, &queues, (fsync, sealing), clock.clone(), metrics.clone()).await?;
+    if let Some(forward) = remote.forward() {
+        store.forward_to(forward);
+    }
+    metrics.on_gather(remote.show());
     let running = tokio::spawn(store.clone().run(report_flushes(metrics.clone())));
-    Ok(Derived { face: DerivedMetrics { store, engine }, running })
+    Ok(Derived { face: DerivedMetrics { store, engine }, remote, running })
 }
 
 impl Derived {
@@ -48,12 +65,13 @@ impl Derived {
         self.face.clone()
     }
 
-    /// A last flush, and the end of the log.
+    /// A last flush, the end of the log, and of what sends; what waits is sent after the next start.
     pub(super) async fn close(self) {
         self.face.store.close().await;
         if let Err(error) = self.running.await {
             tracing::error!(%error, "the keeper of derived metrics stopped");
         }
+        self.remote.close().await;
     }
 }
 

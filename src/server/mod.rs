@@ -63,7 +63,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let mut store = Store::open(settings, clock.clone(), report_flushes(metrics.clone())).await?;
     show_store_in_metrics(&metrics, &store);
     object_storage::show_in_metrics(&metrics, "table", store.table_stats.clone());
-    let derived = derived::open(&config, &clock, &metrics).await?;
+    let derived = derived::open(&config, &store.engine, &clock, &metrics).await?;
     store.tier_stats.iter().for_each(|(name, stats)| object_storage::show_in_metrics(&metrics, name, stats.clone()));
     object_storage::show_cache_in_metrics(&metrics, cache);
     let limits = LimitsOf::new(config.limits_config.clone());

@@ -29,7 +29,7 @@ use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
 use crate::upkeep::deletes::Ledger;
-use crate::wal::{DirectoryLock, Wal, WalConfig, open_record, replay};
+use crate::wal::{DirectoryLock, Wal, WalConfig, identity, open_record, replay};
 
 /// How long a stop waits for the last flush: a bucket that is gone must not hold it up.
 const LAST_FLUSH_WAIT: Duration = Duration::from_secs(20);
@@ -118,7 +118,7 @@ impl Store {
         }
         let wal_dir = settings.data_dir.join("wal");
         std::fs::create_dir_all(&wal_dir).map_err(|e| failed("creating directories")(e.into()))?;
-        let app_id = log_identity(&wal_dir).map_err(|e| failed("reading the log's identity")(e.into()))?;
+        let app_id = identity(&wal_dir, "millrace-wal").map_err(|e| failed("reading the log's identity")(e.into()))?;
         let (sealing, cache) = (settings.sealing.as_ref(), Some(&settings.cache));
         let opened = settings.table.open_cached(sealing, cache);
         let opened = opened.map_err(|e| failed("opening the table's store")(e.into()))?;
@@ -314,25 +314,4 @@ fn hashes_of_kept(arrival: &Arrival, lsn: Lsn, deleted: &[DeletedUpTo]) -> Vec<R
         None => arrival.hashes.clone(),
         Some(gone) => arrival.hashes.iter().zip(&gone).filter(|(_, gone)| !gone).map(|(hash, _)| *hash).collect(),
     }
-}
-
-/// The name under which this log's position is kept in the table. It lives with the log, so that a
-/// log that was thrown away does not take its successor's records for flushed ones.
-fn log_identity(wal_dir: &Path) -> std::io::Result<String> {
-    let path = wal_dir.join("IDENTITY");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Ok(_) => new_identity(&path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_identity(&path),
-        Err(error) => Err(error),
-    }
-}
-
-fn new_identity(path: &Path) -> std::io::Result<String> {
-    let identity = format!("millrace-wal-{}", uuid::Uuid::new_v4());
-    let next = path.with_extension("new");
-    std::fs::write(&next, &identity)?;
-    std::fs::File::open(&next)?.sync_all()?;
-    std::fs::rename(&next, path)?;
-    Ok(identity)
 }

@@ -31,6 +31,7 @@ mod page;
 mod promql;
 mod pushes;
 mod queries;
+mod remote_write;
 mod retention;
 mod rules;
 mod s3;

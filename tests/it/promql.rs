@@ -198,3 +198,60 @@ fn the_python_client_reads_frames() {
     let said = crate::clients::run(Command::new(python).arg(script).args([&server.url, &START_S.to_string()]));
     assert!(said.contains("frames agree"), "{said}");
 }
+
+#[test]
+fn sql_sees_samples_as_rows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = start(directory.path(), &format!("auth_enabled: false\n{RECEIVER_ON}"));
+    let mut all = samples(41);
+    let gone = Labels::from_pairs([("__name__", "lines_total"), ("service", "gateway")]);
+    all.push(Sample::stale(gone, UnixNanos((START_S + 900) * 1_000_000_000)));
+    write(&server, None, &all);
+    let csv = |sql: &str| {
+        let answer = server.get_with("/api/v1/sql", &[("query", sql)], &[("Accept", "text/csv")]);
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+        answer.text()
+    };
+    let by_metric = "select metric, labels['service'] as service, count(*) as n, max(value) as most from metrics group by 1, 2 order by 1, 2";
+    let expected = "metric,service,n,most\nlines_total,gateway,41,1200.0\nlog:error_rate:1m,billing,41,100.0\nlog:error_rate:1m,gateway,41,40.0\n";
+    assert_eq!(csv(by_metric), expected);
+    let narrow = "select count(*) as n from metrics where metric = 'lines_total' and timestamp > '2026-01-15T10:00:00Z' and timestamp <= '2026-01-15T10:01:00Z'";
+    assert_eq!(csv(narrow), "n\n4\n");
+    assert_eq!(
+        csv("select timestamp, value from metrics where value = 1200"),
+        "timestamp,value\n2026-01-15T10:10:00Z,1200.0\n"
+    );
+}
+
+#[test]
+fn rules_record_and_others_read_what_they_recorded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rules = directory.path().join("rules/fake");
+    std::fs::create_dir_all(&rules).expect("made");
+    let groups = "groups:\n  - name: errors\n    interval: 1s\n    rules:\n      - record: log:errors:count10s\n        expr: sum by (service) (count_over_time({service=~\".+\"} |= \"error\" [10s]))\n        labels:\n          source: loki\n      - alert: ManyErrors\n        expr: log:errors:count10s{service=\"gateway\"} > 2\n";
+    std::fs::write(rules.join("rules.yaml"), groups).expect("written");
+    let config = format!(
+        "auth_enabled: false\nruler:\n  storage:\n    type: local\n    local:\n      directory: {}\n",
+        directory.path().join("rules").display()
+    );
+    let server = start(directory.path(), &config);
+    let patience = std::time::Duration::from_secs(30);
+    let started = std::time::Instant::now();
+    loop {
+        let now = chrono::Utc::now().timestamp_nanos_opt().expect("this century");
+        let values: Vec<_> = (0..3).map(|at| json!([(now + at).to_string(), "an error"])).collect();
+        server.push(&json!({"streams": [{"stream": {"service": "gateway"}, "values": values}]}));
+        let recorded = server.get("/prometheus/api/v1/query", &[("query", "log:errors:count10s")]).json();
+        let alerts = server.get("/prometheus/api/v1/alerts", &[]).json();
+        let value = recorded["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse::<f64>().ok());
+        let is_firing = alerts["data"]["alerts"].as_array().is_some_and(|alerts| {
+            alerts.iter().any(|alert| alert["labels"]["alertname"] == "ManyErrors" && alert["state"] == "firing")
+        });
+        if value.is_some_and(|value| value > 2.0) && is_firing {
+            assert_eq!(recorded["data"]["result"][0]["metric"]["source"], "loki");
+            return;
+        }
+        assert!(started.elapsed() < patience, "{recorded} {alerts}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}

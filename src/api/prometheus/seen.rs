@@ -1,19 +1,17 @@
-//! What a caller may see of a tenant's derived metrics: the series that a stream of the same labels would be shown for.
-//!
-//! A caller who is shown only `{team="a"}` sees the series with that label; one whose grants mask something sees
-//! the series in whose labels there is nothing to mask. Aggregates without labels are for those who see everything.
+//! PromQL and lists over the series that a caller may see.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::DerivedMetrics;
-use crate::access::{Scope, Sight, TenantView};
+use crate::access::{Scope, TenantView};
 use crate::derived::Store;
+use crate::derived::seen::{is_seen, limited_view};
 use crate::promql::{Engine, RawSeries, Selection, SeriesSource};
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
-use crate::types::sample::{METRIC_NAME, SampleError};
+use crate::types::sample::SampleError;
 
 /// PromQL over what the caller may see.
 pub(super) fn engine(derived: &DerivedMetrics, scope: &Scope, tenant: &TenantId) -> Engine {
@@ -27,22 +25,6 @@ pub(super) fn engine(derived: &DerivedMetrics, scope: &Scope, tenant: &TenantId)
 pub(super) fn retain<T>(scope: &Scope, tenant: &TenantId, found: &mut Vec<T>, labels: impl Fn(&T) -> &Labels) {
     if let Some(view) = limited_view(scope, tenant) {
         found.retain(|one| is_seen(view, labels(one)));
-    }
-}
-
-/// None: everything is shown.
-fn limited_view<'a>(scope: &'a Scope, tenant: &TenantId) -> Option<&'a TenantView> {
-    scope.views().iter().find(|view| view.tenant() == tenant && !view.is_clear())
-}
-
-fn is_seen(view: &TenantView, labels: &Labels) -> bool {
-    match view.sight(labels) {
-        Sight::Hidden => false,
-        Sight::Shown(None) => true,
-        Sight::Shown(Some(mask)) => {
-            let mut others = labels.iter().filter(|(name, _)| *name != METRIC_NAME);
-            others.all(|(name, value)| mask.value(name, value) == value)
-        }
     }
 }
 
