@@ -16,6 +16,8 @@ use millrace::wal::{DirectoryLock, LogEnd, Wal, WalConfig};
 const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
 const LINES: usize = 3_000;
 
+mod flow;
+
 fn main() {
     divan::main();
 }

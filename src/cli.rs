@@ -13,7 +13,9 @@ pub mod doctor;
 pub mod keys;
 pub mod place;
 pub mod ready;
+pub mod rules;
 pub mod tiers;
+pub mod upkeep;
 pub mod upkeep;
 
 use std::ffi::OsString;
@@ -72,6 +74,11 @@ pub enum Command {
     Delete {
         #[command(subcommand)]
         command: upkeep::DeleteCommand,
+    },
+    /// Recording rules and alerts: checks, tests, differences, history.
+    Rules {
+        #[command(subcommand)]
+        command: rules::RulesCommand,
     },
     /// Where files lie, and where they move as they age.
     Tiers {

@@ -34,6 +34,10 @@ fn main() -> ExitCode {
         Command::Pipeline(PipelineArgs { command: PipelineCommand::Test(test) }) => {
             test.run(std::io::stdin().lock(), std::io::stdout()).map_err(Into::into)
         }
+        Command::Rules { command } => match command.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Defaults => std::io::stdout().write_all(millrace::config::DEFAULT_YAML.as_bytes()).map_err(Into::into),
     };
     match outcome {

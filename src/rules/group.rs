@@ -146,6 +146,11 @@ impl GroupTask {
         self.evaluated
     }
 
+    /// How many rules it has.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
     /// What is shown of it.
     pub fn view(&self) -> Arc<Mutex<GroupView>> {
         self.view.clone()

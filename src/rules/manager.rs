@@ -28,12 +28,17 @@ use crate::rules::journal::group_key;
 use crate::rules::model::RuleGroup;
 use crate::rules::settings::{FlowConfig, RulerConfig};
 use crate::rules::view::{GroupView, Mode};
+use crate::rules::views::{ContinuousView, VIEWS_NAMESPACE};
 use crate::streams::Streams;
 use crate::types::ids::TenantId;
-use crate::types::time::{Clock, UnixNanos};
+use crate::types::labels::Labels;
+use crate::types::sample::Sample;
+use crate::types::time::{Clock, NANOS_PER_MILLI, UnixNanos};
 
 /// Rounds that may wait for a slow group; more are left out and counted.
 const ROUNDS_MAX: usize = 256;
+/// How long the rows of the past of one aggregation may take to read.
+const PAST_TIMEOUT: Duration = Duration::from_secs(600);
 /// How often states are written that no alert waits for.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,6 +54,7 @@ pub struct RulerParts {
     pub streams: Arc<Streams>,
     pub clock: Clock,
     pub surroundings: Surroundings,
+    pub views: Vec<(TenantId, Arc<ContinuousView>)>,
 }
 
 /// The ruler. Share it behind an `Arc`.
@@ -56,6 +62,8 @@ pub struct RulerParts {
 pub struct Ruler {
     parts: RulerParts,
     groups: Mutex<Groups>,
+    /// Groups of continuous views: they are there whatever the files say.
+    views: Vec<(TenantId, Arc<RuleGroup>)>,
     /// Held while files are read and groups exchanged.
     reloading: tokio::sync::Mutex<Loaded>,
     /// Rung by the API when files changed.
@@ -108,7 +116,9 @@ pub struct ShownGroup {
 
 impl Ruler {
     pub fn new(parts: RulerParts) -> Self {
+        let views = parts.views.iter().map(|(tenant, view)| (tenant.clone(), Arc::new(view.group.clone())));
         Ruler {
+            views: views.collect(),
             parts,
             groups: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
@@ -242,6 +252,10 @@ impl Ruler {
                 }
             }
         }
+        for (tenant, group) in &self.views {
+            let (namespace, name) = (VIEWS_NAMESPACE.to_owned(), group.name.clone());
+            wanted.push((GroupKey { tenant: tenant.clone(), namespace, group: name }, group.clone()));
+        }
         let keys: HashSet<&TenantId> = wanted.iter().map(|(key, _)| &key.tenant).collect();
         self.parts.feed.want(keys.into_iter().cloned().collect());
         let mut groups = self.groups.lock();
@@ -249,6 +263,7 @@ impl Ruler {
             groups.running.keys().filter(|key| !wanted.iter().any(|(other, _)| other == *key)).cloned().collect();
         for key in gone {
             groups.remove(&key, &self.parts.feed);
+            self.end_series(&key);
             self.parts.surroundings.states.forget(&key.tenant, &group_key(&key.namespace, &key.group));
             tracing::info!(tenant = %key.tenant, namespace = key.namespace, group = key.group, "rule group removed");
         }
@@ -264,6 +279,21 @@ impl Ruler {
         drop(groups);
         for (tenant, pasts) in pasts {
             self.read_past(tenant, pasts);
+        }
+    }
+
+    /// What a group recorded has no value any more.
+    fn end_series(&self, key: &GroupKey) {
+        let surroundings = &self.parts.surroundings;
+        let state = surroundings.states.get(&key.tenant, &group_key(&key.namespace, &key.group));
+        let at = UnixNanos(self.parts.clock.now().0 / NANOS_PER_MILLI * NANOS_PER_MILLI);
+        let series = state.rules.values().flat_map(|rule| &rule.series);
+        let ended: Vec<Sample> =
+            series.filter_map(|json| Labels::from_json(json).ok()).map(|labels| Sample::stale(labels, at)).collect();
+        if !ended.is_empty()
+            && let Err(error) = surroundings.sink.append(&key.tenant, ended)
+        {
+            tracing::warn!(%error, "series of a removed group could not be ended; they end after the lookback");
         }
     }
 
@@ -364,9 +394,7 @@ impl Ruler {
     }
 
     fn read_past(&self, tenant: TenantId, pasts: Vec<Past>) {
-        let (engine, feed, timeout) =
-            (self.parts.engine.clone(), self.parts.feed.clone(), self.parts.flow.query_timeout.to_std());
-        tokio::spawn(hydrate(engine, feed, tenant, pasts, timeout));
+        tokio::spawn(hydrate(self.parts.engine.clone(), self.parts.feed.clone(), tenant, pasts, PAST_TIMEOUT));
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub mod alerts;
 pub mod ask;
+pub mod backfill;
 pub mod directory;
 pub mod dispatch;
 mod durable;
@@ -26,7 +27,9 @@ pub mod record;
 pub mod render;
 pub mod settings;
 pub mod states;
+pub mod unit;
 pub mod view;
+pub mod views;
 pub mod write;
 
 pub use directory::RuleDirectories;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::remote_write::RemoteWriteConfig;
+use crate::rules::views::{ContinuousViewConfig, translate};
+use crate::types::ids::TenantId;
 use crate::types::units::{ByteSize, GoDuration};
 
 /// Rules and alerts.
@@ -83,6 +85,8 @@ pub struct FlowConfig {
     pub query_timeout: GoDuration,
     /// Lines that `$sample` shows of an alert.
     pub sample_lines: usize,
+    /// SELECTs whose results are kept as tables.
+    pub continuous_views: Vec<ContinuousViewConfig>,
 }
 
 impl Default for RulerConfig {
@@ -121,6 +125,7 @@ impl Default for FlowConfig {
             catch_up: GoDuration::from_secs(6 * 3600),
             query_timeout: GoDuration::from_secs(60),
             sample_lines: 3,
+            continuous_views: Vec::new(),
         }
     }
 }
@@ -171,6 +176,23 @@ impl FlowConfig {
             if duration.0 < least {
                 problems
                     .push(format!("millrace.flow.{name}: {}", if least == 0 { "0 or more" } else { "more than 0" }));
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for view in &self.continuous_views {
+            if let Err(error) = translate(view) {
+                problems.push(format!("millrace.flow.continuous_views: {}: {error}", view.name));
+            }
+            if let Some(tenant) = &view.tenant
+                && let Err(error) = TenantId::parse(tenant)
+            {
+                problems.push(format!("millrace.flow.continuous_views: {}: {error}", view.name));
+            }
+            if !names.insert((&view.tenant, &view.name)) {
+                problems.push(format!("millrace.flow.continuous_views: {} is there twice", view.name));
+            }
+            if ["logs", "streams", "files", "metrics", "logql"].contains(&view.name.as_str()) {
+                problems.push(format!("millrace.flow.continuous_views: {} is the name of another table", view.name));
             }
         }
         if self.state_bytes_max.0 < 1 << 16 {

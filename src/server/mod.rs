@@ -69,8 +69,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let limits = LimitsOf::new(config.limits_config.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let face = derived.face();
-    let (sink, reader) = (Arc::new(face.store.clone()), Arc::new(face.engine.clone()));
-    let rules = rules::start(&config, &store, &metrics, &clock, sink, reader).await?;
+    let rules = rules::start(&config, &store, &metrics, &clock, &face).await?;
     let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();

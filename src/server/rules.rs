@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::prometheus::DerivedMetrics;
 use crate::config::Config;
 use crate::flow::{Feed, FlowLimits, FlowStatus, WatermarkLimits};
 use crate::rules::ask::Asker;
@@ -18,10 +19,14 @@ use crate::rules::dispatch::dispatch;
 use crate::rules::group::Surroundings;
 use crate::rules::journal::{Journal, group_key};
 use crate::rules::notify::{Notifier, NotifierSettings};
+use crate::rules::settings::FlowConfig;
 use crate::rules::states::States;
+use crate::rules::views::{ContinuousView, ViewTables, translate};
 use crate::rules::{RuleDirectories, Ruler, RulerParts};
+use crate::server::AnyError;
 use crate::server::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::types::ids::TenantId;
 use crate::types::sample::{MetricReader, SampleSink};
 use crate::types::time::Clock;
 
@@ -44,10 +49,14 @@ pub(super) async fn start(
     store: &Store,
     metrics: &Arc<Metrics>,
     clock: &Clock,
-    sink: Arc<dyn SampleSink>,
-    reader: Arc<dyn MetricReader>,
-) -> Result<Rules, Box<dyn std::error::Error + Send + Sync>> {
+    derived: &DerivedMetrics,
+) -> Result<Rules, AnyError> {
     let (ruler_config, flow) = (config.ruler.clone(), config.millrace.flow.clone());
+    let sink: Arc<dyn SampleSink> = Arc::new(derived.store.clone());
+    let reader: Arc<dyn MetricReader> = Arc::new(derived.engine.clone());
+    let views = views(&flow)?;
+    let tables = ViewTables::new(views.clone(), Arc::new(derived.store.clone()));
+    store.engine.add_sql_views(Arc::new(tables));
     let directories = RuleDirectories {
         operator: ruler_config.storage.local.directory.clone().filter(|_| ruler_config.storage.kind == "local"),
         own: config.data_dir().join("rules"),
@@ -99,6 +108,7 @@ pub(super) async fn start(
         streams: store.shard.catalog().streams().clone(),
         clock: clock.clone(),
         surroundings,
+        views,
     }));
     let (tasks, stop_watching, stop_telling) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     tasks.spawn(dispatch(ruler.clone(), received));
@@ -108,6 +118,16 @@ pub(super) async fn start(
     tasks.spawn(async move { notifier.run(notifier_settings.timeout, telling).await });
     show_in_metrics(metrics, &ruler, &feed, &status, clock);
     Ok(Rules { ruler, feed, thread, tasks, stop_watching, stop_telling })
+}
+
+/// The configured views and whose they are.
+fn views(flow: &FlowConfig) -> Result<Vec<(TenantId, Arc<ContinuousView>)>, AnyError> {
+    let mut views = Vec::new();
+    for view in &flow.continuous_views {
+        let tenant = view.tenant.as_ref().map_or_else(|| Ok(TenantId::single()), |tenant| TenantId::parse(tenant))?;
+        views.push((tenant, Arc::new(translate(view)?)));
+    }
+    Ok(views)
 }
 
 impl Rules {

@@ -34,6 +34,7 @@ mod queries;
 mod remote_write;
 mod retention;
 mod rules;
+mod rules_commands;
 mod s3;
 mod sql;
 mod stack;

@@ -92,7 +92,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Parts> {
     Some((path, headers, body))
 }
 
-fn now_ns() -> i64 {
+pub(crate) fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn push(server: &Server, service: &str, lines: &[&str]) {
+pub(crate) fn push(server: &Server, service: &str, lines: &[&str]) {
     let values: Vec<Value> = lines
         .iter()
         .enumerate()
@@ -116,13 +116,17 @@ fn push(server: &Server, service: &str, lines: &[&str]) {
     server.push(&json!({"streams": [{"stream": {"service": service}, "values": values}]}));
 }
 
-struct World {
-    directory: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) directory: tempfile::TempDir,
     config: PathBuf,
 }
 
 impl World {
-    fn new(managers: &str, rules: &str) -> World {
+    pub(crate) fn new(managers: &str, rules: &str) -> World {
+        World::with_views(managers, rules, "[]")
+    }
+
+    pub(crate) fn with_views(managers: &str, rules: &str, views: &str) -> World {
         let directory = tempfile::tempdir().expect("a directory");
         let rules_directory = directory.path().join("rules");
         std::fs::create_dir_all(&rules_directory).expect("made");
@@ -142,7 +146,7 @@ ruler:
   poll_interval: 200ms
   resend_delay: 2s
 millrace:
-  flow: {{delay: 200ms, idle_after: 2s}}
+  flow: {{delay: 200ms, idle_after: 2s, continuous_views: {views}}}
 "#,
             rules_directory.display()
         );
@@ -154,17 +158,17 @@ millrace:
         self.directory.path().join("data")
     }
 
-    fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         Server::start(&self.data(), Some(&self.config), &[])
     }
 
-    fn rules(&self) -> PathBuf {
+    pub(crate) fn rules(&self) -> PathBuf {
         self.directory.path().join("rules/rules.yaml")
     }
 }
 
 /// The rule of this name as the server shows it.
-fn rule(server: &Server, name: &str) -> Value {
+pub(crate) fn rule(server: &Server, name: &str) -> Value {
     let answer = server.get("/prometheus/api/v1/rules", &[]);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let groups = answer.json()["data"]["groups"].as_array().cloned().unwrap_or_default();
@@ -315,7 +319,7 @@ fn files_change_while_the_server_runs() {
     server.stop();
 }
 
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("written");
 }
 
@@ -371,6 +375,68 @@ fn groups_are_set_and_deleted_over_http() {
     assert_eq!(
         (alerts[0]["labels"]["alertname"].as_str(), alerts[0]["value"].as_str()),
         (Some("OfFile"), Some("1e+00"))
+    );
+    server.stop();
+}
+
+const COUNTED: &str = r#"
+groups:
+  - name: g
+    interval: 2s
+    rules:
+      - record: lines:2s
+        expr: sum(count_over_time({service="gw"}[2s]))
+      - record: lines:twice
+        expr: lines:2s * 2
+      - alert: Many
+        expr: lines:2s > 3
+"#;
+
+#[test]
+fn recorded_counts_are_exact_over_kills() {
+    let world = World::new("", COUNTED);
+    let mut server = world.start();
+    until("rules run", || (rule(&server, "lines:2s")["health"] == "ok").then_some(()));
+    let first_s = now_ns() / 1_000_000_000;
+    let (mut pushed, mut number) = (0, 0);
+    let started = Instant::now();
+    let mut kills = 0;
+    while started.elapsed() < Duration::from_secs(12) {
+        let lines: Vec<Value> = (0..5)
+            .map(|_| {
+                number += 1;
+                json!([now_ns().to_string(), format!("line {number}")])
+            })
+            .collect();
+        server.push(&json!({"streams": [{"stream": {"service": "gw"}, "values": lines}]}));
+        pushed += 5;
+        if started.elapsed() > Duration::from_secs(4 * (kills + 1)) && kills < 2 {
+            kills += 1;
+            server.kill();
+            server = world.start();
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    assert_eq!(kills, 2);
+    let metric = |query: &str| -> f64 {
+        let answer = server.get("/prometheus/api/v1/query", &[("query", query)]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let value = answer.json()["data"]["result"][0]["value"][1].clone();
+        value.as_str().map_or(0.0, |value| value.parse().expect("a number"))
+    };
+    let window = (now_ns() / 1_000_000_000 - first_s) + 60;
+    let sum = format!("sum(sum_over_time(lines:2s[{window}s]))");
+    until("every line is counted", || (metric(&sum) >= f64::from(pushed)).then_some(()));
+    // None twice: not now, and not when all that could come late has come.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(metric(&sum), f64::from(pushed));
+    let asked =
+        server.number(&format!("sum(count_over_time({{service=\"gw\"}}[{window}s]))"), now_ns() / 1_000_000_000);
+    assert_eq!(asked, f64::from(pushed));
+    assert_eq!(metric(&format!("sum(sum_over_time(lines:twice[{window}s]))")), 2.0 * f64::from(pushed));
+    assert_eq!(rule(&server, "lines:twice")["evaluation"], "query");
+    assert!(
+        metric(&format!("sum(count_over_time(ALERTS{{alertname=\"Many\",alertstate=\"firing\"}}[{window}s]))")) > 0.0
     );
     server.stop();
 }

@@ -17,6 +17,7 @@ use crate::api::params::Params;
 use crate::api::tenant::Ruling;
 use crate::rules::directory::StoreError;
 use crate::rules::read::read_group;
+use crate::rules::views::VIEWS_NAMESPACE;
 use crate::rules::write::{write_group, write_namespaces};
 use crate::rules::{RuleFile, RuleGroup, Ruler};
 use crate::types::ids::TenantId;
@@ -64,6 +65,9 @@ pub(super) async fn set(
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;
     let ruler = writable(&shared)?;
+    if namespace == VIEWS_NAMESPACE {
+        return Err(refused(ErrorKind::BadInput, "this namespace holds the views of the configuration"));
+    }
     if body.len() > GROUP_BYTES_MAX {
         return Err(refused(ErrorKind::TooLarge, format!("a rule group has at most {GROUP_BYTES_MAX} bytes")));
     }

@@ -2,20 +2,23 @@
 //!
 //! ```text
 //! GET|POST|DELETE /loki/api/v1/rules[/{namespace}[/{group}]]     and under /api/prom: YAML
+//! POST /api/v1/rules/backfill                                    ours: recording rules over history
 //! GET /prometheus/api/v1/rules, /prometheus/api/v1/alerts        JSON, with what is ours beside Prometheus' fields
 //! ```
 
+mod backfill;
 mod files;
 mod states;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::api::Shared;
 
 /// Routes of a tenant.
 pub fn of_a_tenant() -> Router<Shared> {
     let mut router = Router::new()
+        .route("/api/v1/rules/backfill", post(backfill::start))
         .route("/prometheus/api/v1/rules", get(states::rules))
         .route("/prometheus/api/v1/alerts", get(states::alerts))
         .route("/loki/prometheus/api/v1/rules", get(states::rules))
