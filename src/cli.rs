@@ -16,7 +16,6 @@ pub mod ready;
 pub mod rules;
 pub mod tiers;
 pub mod upkeep;
-pub mod upkeep;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::catalog::{Arrival, Catalog};
 use crate::files::FileIndexes;
 use crate::head::row_hashes;
+use crate::ingest::gate::TenantGate;
 use crate::ingest::limits::Limits;
 use crate::ingest::shard::rows_of;
 use crate::promql::{self, RawSeries, Selection, SeriesSource};
@@ -121,7 +122,7 @@ impl World {
             body: body.to_string().into(),
             legacy: false,
         };
-        let outcome = decode_push(&request, &limits, &BodyLimits::default(), UnixNanos(0));
+        let outcome = decode_push(&request, &TenantGate::alone(limits, UnixNanos(0)), &BodyLimits::default());
         outcome.answer.map_err(|error| error.to_string())?;
         let Some(batch) = outcome.batch else { return Ok(()) };
         let streams = self.catalog.streams().tenant(&self.tenant);
