@@ -38,7 +38,7 @@ pub struct Tier {
     pub root: Path,
 }
 
-/// Where the file that the log names by a full URL is in a [`Tiered`] store; `None` for a path below the root.
+/// Where the file that the log names by a full URL is in a store with tiers; `None` for a path below the root.
 ///
 /// # Errors
 /// A text, when it is neither.
