@@ -190,10 +190,17 @@ impl FileJob {
                 self.remove(&path, !path.exists());
             }
         }
+        let before = self.readers.len();
         for (path, labels) in &found.paths {
             if !self.readers.contains_key(path) {
                 self.add(path, labels);
             }
+        }
+        // Known before it is read: killed and renamed in the next moment, it is found again.
+        if self.readers.len() > before
+            && let Err(error) = self.positions.save()
+        {
+            tracing::error!(%error, "positions are not written; lines would be sent again after a restart");
         }
         let files = self.readers.values().map(|reader| Target {
             job: self.feed.job().to_owned(),
