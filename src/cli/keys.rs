@@ -15,7 +15,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use crate::cli::place::PlaceArgs;
 use crate::seal::envelope::{HEADER_BYTES, is_sealed, key_id};
 use crate::seal::{generate_line, record};
-use crate::store::{Place, Sealing, renew};
+use crate::store::{Location, Opened, Place, Sealing, renew};
 use crate::wal::{DirectoryLock, inspect};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -68,30 +68,38 @@ impl KeysCommand {
                 Ok(())
             }
             KeysCommand::Status { place } => runtime.block_on(async {
-                let (place, sealing) = open(place)?;
-                status(&place, &sealing, &mut out).await
+                let (place, tables, sealing) = open(place)?;
+                status(&place, &tables, &sealing, &mut out).await
             }),
             KeysCommand::Rotate { place } => runtime.block_on(async {
-                let (place, sealing) = open(place)?;
-                rotate(&place, &sealing, &mut out).await
+                let (place, tables, sealing) = open(place)?;
+                rotate(&place, &tables, &sealing, &mut out).await
             }),
         }
     }
 }
 
-fn open(place: &PlaceArgs) -> Result<(Place, Sealing), AnyError> {
+/// The place, the tables there (lines, and derived metrics where they are kept), and the keys.
+fn open(place: &PlaceArgs) -> Result<(Place, Vec<Opened>, Sealing), AnyError> {
     let config = place.settings()?;
     let place = place.open(&config)?;
     let sealing = place.sealing.clone().ok_or("no keys are set; set millrace.encryption.key_file")?;
-    Ok((place, sealing))
+    let mut tables = vec![place.table.clone()];
+    let metrics = config.millrace.metrics.location(&place.data_dir)?;
+    if !matches!(&metrics, Location::Directory(path) if !path.exists()) {
+        tables.push(metrics.open(Some(&sealing))?);
+    }
+    Ok((place, tables, sealing))
 }
 
-async fn status(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Result<(), AnyError> {
+async fn status(place: &Place, tables: &[Opened], sealing: &Sealing, out: &mut impl Write) -> Result<(), AnyError> {
     let mut objects: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for (meta, id) in ids(place).await? {
-        let counts = objects.entry(id).or_default();
-        counts.0 += 1;
-        counts.1 += meta.size;
+    for table in tables {
+        for (meta, id) in ids(table).await? {
+            let counts = objects.entry(id).or_default();
+            counts.0 += 1;
+            counts.1 += meta.size;
+        }
     }
     let mut records: BTreeMap<String, u64> = BTreeMap::new();
     let wal = place.data_dir.join("wal");
@@ -116,10 +124,16 @@ async fn status(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Resul
 
 /// Data keys are wrapped anew, contents stay; what is plain is sealed. Readers may go on meanwhile, unless something
 /// is plain: what they know of it would be wrong.
-async fn rotate(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Result<(), AnyError> {
+async fn rotate(place: &Place, tables: &[Opened], sealing: &Sealing, out: &mut impl Write) -> Result<(), AnyError> {
     let newest = sealing.keys.newest_id();
-    let todo: Vec<(ObjectMeta, String)> = ids(place).await?.into_iter().filter(|(_, id)| id != newest).collect();
-    let is_plain = todo.iter().any(|(_, id)| id == PLAIN);
+    let mut todo: Vec<(&Opened, ObjectMeta)> = Vec::new();
+    let mut is_plain = false;
+    for table in tables {
+        for (meta, id) in ids(table).await?.into_iter().filter(|(_, id)| id != newest) {
+            is_plain |= id == PLAIN;
+            todo.push((table, meta));
+        }
+    }
     let _lock = if is_plain && place.data_dir.join("wal").exists() {
         Some(
             DirectoryLock::take(&place.data_dir.join("wal"))
@@ -129,15 +143,15 @@ async fn rotate(place: &Place, sealing: &Sealing, out: &mut impl Write) -> Resul
         None
     };
     let bar = ProgressBar::new(todo.len() as u64);
-    for (meta, _) in &todo {
-        let content = match place.table.raw.get(&meta.location).await {
+    for (table, meta) in &todo {
+        let content = match table.raw.get(&meta.location).await {
             Err(object_store::Error::NotFound { .. }) => continue,
             found => found?.bytes().await?,
         };
-        let (keys, name) = (sealing.keys.clone(), name(&place.table.roots, &meta.location));
+        let (keys, name) = (sealing.keys.clone(), name(&table.roots, &meta.location));
         let renewed = tokio::task::spawn_blocking(move || renew(&keys, &name, &content)).await?;
         if let Some(content) = renewed.map_err(|error| format!("{}: {error}", meta.location))? {
-            place.table.raw.put(&meta.location, content.into()).await?;
+            table.raw.put(&meta.location, content.into()).await?;
         }
         bar.inc(1);
     }
@@ -160,12 +174,12 @@ fn name(roots: &[Path], location: &Path) -> String {
 }
 
 /// Every object of the table, with the key that it is under.
-async fn ids(place: &Place) -> Result<Vec<(ObjectMeta, String)>, AnyError> {
+async fn ids(table: &Opened) -> Result<Vec<(ObjectMeta, String)>, AnyError> {
     let mut metas: Vec<ObjectMeta> = Vec::new();
-    for root in &place.table.roots {
-        metas.extend(place.table.raw.list(Some(root)).try_collect::<Vec<_>>().await?);
+    for root in &table.roots {
+        metas.extend(table.raw.list(Some(root)).try_collect::<Vec<_>>().await?);
     }
-    let store = &place.table.raw;
+    let store = &table.raw;
     let read = metas.into_iter().map(|meta| async move {
         let range = Some(GetRange::Bounded(0..HEADER_BYTES.min(meta.size)));
         let start = match meta.size {

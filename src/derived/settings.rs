@@ -1,9 +1,11 @@
 //! Settings of the store of derived metrics.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::{Location, RequestLimits, StoreError};
 use crate::types::units::{ByteSize, GoDuration};
 
 /// `millrace.metrics`. See `config/default.yaml` for units and trade-offs.
@@ -32,6 +34,19 @@ pub struct DerivedSettings {
     /// Samples that one query holds.
     pub query_max_samples: usize,
     pub query_timeout: GoDuration,
+}
+
+impl DerivedSettings {
+    /// Where the table lies, beside `data_dir` unless it is told.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn location(&self, data_dir: &Path) -> Result<Location, StoreError> {
+        match &self.url {
+            Some(url) => Location::parse(url, &self.options, &RequestLimits::default()),
+            None => Ok(Location::Directory(data_dir.join("metrics"))),
+        }
+    }
 }
 
 impl Default for DerivedSettings {

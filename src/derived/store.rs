@@ -19,7 +19,7 @@ use crate::files::table::{Table, TableError, schema};
 use crate::promql::{Matcher, RawSeries, Selection, SeriesSource};
 use crate::seal::record::{RecordOpener, RecordSealer};
 use crate::store::Sealing;
-use crate::store::{Location, Opened, RequestLimits, StoreError};
+use crate::store::{Opened, StoreError};
 use crate::types::ids::{Lsn, TenantId};
 use crate::types::labels::Labels;
 use crate::types::sample::{Sample, SampleError, SampleSink};
@@ -126,10 +126,7 @@ impl Store {
     /// Opens the store at `place`, creating what is not there, and replays its log.
     pub async fn open(settings: DerivedSettings, place: DerivedPlace, clock: Clock) -> Result<Store, DerivedError> {
         let DerivedPlace { data_dir, fsync, sealing } = place;
-        let location = match &settings.url {
-            Some(url) => Location::parse(url, &settings.options, &RequestLimits::default())?,
-            None => Location::Directory(data_dir.join("metrics")),
-        };
+        let location = settings.location(&data_dir)?;
         let Opened { store, root, .. } = location.open(sealing.as_ref())?;
         let (table, state) = Table::open_as(store.clone(), root.clone(), clock.clone(), &schema::METRICS).await?;
         let wal_dir = data_dir.join("metrics-wal");
