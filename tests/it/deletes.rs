@@ -172,8 +172,9 @@ fn a_delete_is_carried_out_certified_and_no_byte_is_left() {
     assert!(requests(&server).as_array().expect("a list").iter().all(|request| request["status"] == "processed"));
     let certificate = server.get("/loki/api/v1/delete/certificate", &[("request_id", &filtered)]);
     let signed = certificate.json();
-    // Both asked for the lines of the second stream: each certifies what it asked for.
-    assert_eq!(signed["certificate"]["rows_deleted"], 140, "{signed}");
+    // Both asked for the lines of one stream: who comes second finds those that the first has not taken yet.
+    let rows = signed["certificate"]["rows_deleted"].as_u64().expect("a count");
+    assert!((70..=140).contains(&rows), "{signed}");
     assert_eq!(signed["certificate"]["tenant"], "fake");
     let of_whole = server.get("/loki/api/v1/delete/certificate", &[("request_id", &whole)]).json();
     assert_eq!(of_whole["certificate"]["rows_deleted"], 70, "{of_whole}");
@@ -189,7 +190,8 @@ fn a_delete_is_carried_out_certified_and_no_byte_is_left() {
     let verified = verify(&file);
     assert!(verified.status.success(), "{verified:?}");
     assert!(String::from_utf8_lossy(&verified.stdout).contains("signature good"));
-    std::fs::write(&file, certificate.text().replace("\"rows_deleted\":140", "\"rows_deleted\":141")).expect("written");
+    std::fs::write(&file, certificate.text().replace(&format!("\"rows_deleted\":{rows}"), "\"rows_deleted\":141"))
+        .expect("written");
     assert!(!verify(&file).status.success());
     // The later lines have the secret too: away with them, and the log is cut by the certificate's wait.
     let rest = delete(&server, &format!(r#"{{service=~".+"}} |= "{SECRET}""#), 0, 3599);

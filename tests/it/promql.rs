@@ -101,7 +101,7 @@ fn what_grafana_asks_is_answered() {
 
     // Rules that read what others recorded, and the newest values for a scrape.
     assert_eq!(values(&server, "log:error_rate:1m{service=\"gateway\"} > 1", START_S + 600), ["40"]);
-    assert_eq!(values(&server, "log:error_rate:1m > 60 offset 5m", START_S + 600), ["80"]);
+    assert_eq!(values(&server, "log:error_rate:1m offset 5m > 60", START_S + 600), ["80"]);
     assert_eq!(values(&server, "log:error_rate:1m > 1e9", START_S + 600), [""; 0]);
     let stats = ask(&server, "query", &[("query", "lines_total"), ("time", &end), ("stats", "all")]);
     assert_eq!(stats["stats"]["samples"]["totalQueryableSamples"], 20);
