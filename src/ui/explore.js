@@ -81,6 +81,8 @@ export class Explore {
     $("plot").hidden = true;
     const limit = Number($("limit").value);
     const volume = this.volume(query, range, signal);
+    // When the lines fail first, nobody waits for the volume: its own end by the same signal is no news.
+    volume.catch(() => {});
     const answer = await queryRange(query, range, { limit, direction: "backward" }, signal);
     const entries = entriesOf(answer.data.result);
     this.asked = { query, range, limit, complete: entries.length < limit };
