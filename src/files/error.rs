@@ -17,6 +17,10 @@ pub enum FilesError {
     NoStreamIndex { path: String },
     #[error("file {path} has a damaged stream index: {reason}")]
     BadStreamIndex { path: String, reason: String },
+    #[error("file {path} has a damaged index of fields: {reason}")]
+    BadFieldIndex { path: String, reason: String },
+    #[error("a row names line template {number}, which the file does not have")]
+    NoTemplate { number: i32 },
     #[error("table: {0}")]
     Table(#[from] TableError),
 }

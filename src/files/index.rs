@@ -7,15 +7,21 @@ use std::sync::Arc;
 
 use object_store::{ObjectStore, path::Path};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::FilesError;
+use super::fields::{self, FieldIndex};
 use super::object_reader::ObjectReader;
-use super::row_file::FILE_SCHEMA;
+use super::row_file::file_schema;
+use super::skip::load_bloom;
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
 use crate::streams::{StreamRef, Streams};
 use crate::types::time::UnixNanos;
+
+/// Bytes of Bloom filters kept.
+const BLOOM_CACHE_BYTES_MAX: u64 = 64 << 20;
 
 /// The rows of one stream in one file: consecutive and in time order.
 #[derive(Debug, Clone)]
@@ -35,6 +41,8 @@ pub struct Run {
 pub struct FileIndex {
     pub parquet: ArrowReaderMetadata,
     pub runs: Vec<Run>,
+    /// The columns that lines were taken apart into; none in a file of whole lines.
+    pub fields: Option<FieldIndex>,
 }
 
 /// Loads and keeps indexes.
@@ -44,6 +52,8 @@ pub struct FileIndexes {
     root: Path,
     streams: Arc<Streams>,
     cache: moka::future::Cache<String, Arc<FileIndex>>,
+    /// Bloom filters by path, row group and column.
+    blooms: moka::future::Cache<(String, usize, usize), Option<Arc<Sbbf>>>,
 }
 
 impl FileIndexes {
@@ -53,7 +63,11 @@ impl FileIndexes {
             .max_capacity(cache_bytes_max)
             .weigher(|_, index: &Arc<FileIndex>| u32::try_from(index.memory_bytes()).unwrap_or(u32::MAX))
             .build();
-        FileIndexes { store, root, streams, cache }
+        let blooms = moka::future::Cache::builder()
+            .max_capacity(BLOOM_CACHE_BYTES_MAX)
+            .weigher(|_, bloom: &Option<Arc<Sbbf>>| bloom.as_ref().map_or(64, |bloom| bloom.num_blocks() as u32 * 32))
+            .build();
+        FileIndexes { store, root, streams, cache, blooms }
     }
 
     /// The index of `file`, from the cache or from its footer.
@@ -64,6 +78,23 @@ impl FileIndexes {
         let index = Arc::new(self.load(file).await?);
         self.cache.insert(file.path.clone(), index.clone()).await;
         Ok(index)
+    }
+
+    /// The Bloom filter of a column in a row group, from the cache or from the file; none where it has none.
+    pub async fn bloom(
+        &self,
+        file: &DataFile,
+        index: &FileIndex,
+        row_group: usize,
+        root: usize,
+    ) -> Result<Option<Arc<Sbbf>>, FilesError> {
+        let key = (file.path.clone(), row_group, root);
+        if let Some(known) = self.blooms.get(&key).await {
+            return Ok(known);
+        }
+        let found = load_bloom(self, file, index, row_group, root).await?.map(Arc::new);
+        self.blooms.insert(key, found.clone()).await;
+        Ok(found)
     }
 
     /// A reader of the file's bytes.
@@ -77,19 +108,20 @@ impl FileIndexes {
     }
 
     async fn load(&self, file: &DataFile) -> Result<FileIndex, FilesError> {
-        let options = ArrowReaderOptions::new()
-            .with_schema(FILE_SCHEMA.clone())
-            .with_page_index_policy(PageIndexPolicy::Optional);
-        let parquet = ArrowReaderMetadata::load_async(&mut self.reader(file), options)
-            .await
-            .map_err(|source| FilesError::Parquet { path: file.path.clone(), source })?;
-        let text = parquet
-            .metadata()
-            .file_metadata()
-            .key_value_metadata()
-            .and_then(|entries| entries.iter().find(|entry| entry.key == FOOTER_KEY))
-            .and_then(|entry| entry.value.as_deref())
-            .ok_or_else(|| FilesError::NoStreamIndex { path: file.path.clone() })?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let unreadable = |source| FilesError::Parquet { path: file.path.clone(), source };
+        let loaded = ArrowReaderMetadata::load_async(&mut self.reader(file), options).await.map_err(unreadable)?;
+        let metadata = loaded.metadata().clone();
+        let entry = |key: &str| {
+            let entries = metadata.file_metadata().key_value_metadata()?;
+            entries.iter().find(|entry| entry.key == key)?.value.as_deref()
+        };
+        let text = entry(FOOTER_KEY).ok_or_else(|| FilesError::NoStreamIndex { path: file.path.clone() })?;
+        let fields = entry(fields::FOOTER_KEY).map(|text| FieldIndex::decode(text, &metadata)).transpose();
+        let fields = fields.map_err(|reason| FilesError::BadFieldIndex { path: file.path.clone(), reason })?;
+        let schema = file_schema(fields.as_ref().map_or(&[], |fields| fields.columns()));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let parquet = ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(unreadable)?;
         let damaged = |reason: String| FilesError::BadStreamIndex { path: file.path.clone(), reason };
         let stored = StoredStreams::decode(text).map_err(damaged)?;
         let streams = self.streams.tenant(&file.tenant);
@@ -109,12 +141,13 @@ impl FileIndexes {
         if start as i64 != parquet.metadata().file_metadata().num_rows() {
             return Err(damaged(format!("its runs have {start} rows in all, not those of the file")));
         }
-        Ok(FileIndex { parquet, runs })
+        Ok(FileIndex { parquet, runs, fields })
     }
 }
 
 impl FileIndex {
     fn memory_bytes(&self) -> usize {
-        self.parquet.metadata().memory_size() + self.runs.len() * size_of::<Run>()
+        let fields = self.fields.as_ref().map_or(0, FieldIndex::memory_bytes);
+        self.parquet.metadata().memory_size() + self.runs.len() * size_of::<Run>() + fields
     }
 }

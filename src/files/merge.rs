@@ -22,6 +22,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
 
+use super::fields::FieldColumns;
 use super::index::FileIndexes;
 use super::read::read_all;
 use super::row_file::{Effort, RowFileWriter};
@@ -92,6 +93,7 @@ pub async fn merge(
         root,
         template: DataFile::new(first.tenant.clone(), first.day, String::new(), seq),
         effort: request.effort,
+        fields: FieldColumns::union(cursors.iter().filter_map(|c| Some(c.index.fields.as_ref()?.columns()))),
         bytes_max: request.output_bytes_max,
         current: None,
         files: Vec::new(),
@@ -312,6 +314,7 @@ struct Output<'a> {
     root: &'a Path,
     template: DataFile,
     effort: Effort,
+    fields: FieldColumns,
     bytes_max: u64,
     current: Option<Current>,
     files: Vec<DataFile>,
@@ -338,7 +341,7 @@ impl Output<'_> {
             None => {
                 let mut file = self.template.clone();
                 file.path = DataFile::path_for(&file.tenant, file.day, &uuid::Uuid::new_v4().to_string());
-                let writer = RowFileWriter::new(self.effort, PART_BYTES)?;
+                let writer = RowFileWriter::new(self.effort, self.fields.clone(), PART_BYTES)?;
                 self.current.insert(Current { file, writer, upload: None, uploaded: 0 })
             }
         };

@@ -12,6 +12,7 @@
 
 pub mod compact_plan;
 mod error;
+pub mod fields;
 pub mod index;
 pub mod merge;
 pub mod object_reader;
@@ -19,6 +20,7 @@ pub mod patterns;
 pub mod read;
 pub mod row_file;
 pub mod select;
+pub mod skip;
 mod stream_index;
 pub mod table;
 pub mod tier_plan;

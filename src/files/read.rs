@@ -2,25 +2,55 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use futures::stream::{BoxStream, StreamExt};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::RowSelection;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
 use super::FilesError;
+use super::fields::{Members, Recipe};
 use super::index::FileIndex;
 use super::object_reader::ObjectReader;
 use super::select::{Segment, Selected};
-use crate::types::rows::{ROW_SCHEMA, RowProjection};
+use crate::types::rows::{LINE, RowProjection};
 
 /// Places of the file's columns.
 const TS_NS_ROOT: usize = 0;
 const LEVEL_ROOT: usize = 3;
 const LINE_ROOT: usize = 4;
 const METADATA_ROOT: usize = 5;
+const TEMPLATE_ROOT: usize = 6;
+const FIELDS_ROOT: usize = 7;
 
-/// Streams the rows of `selected` in file order, schema `projection.schema()`.
+/// The root of the file's schema that a field column is.
+pub(super) fn field_root(column: u32) -> usize {
+    FIELDS_ROOT + column as usize
+}
+
+/// Whether a row of the row group may have metadata.
+pub(super) fn has_metadata(index: &FileIndex, row_group: usize) -> bool {
+    let metadata = index.parquet.metadata();
+    let schema = metadata.file_metadata().schema_descr();
+    let group = metadata.row_group(row_group);
+    let Some(leaf) = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == METADATA_ROOT) else {
+        return false;
+    };
+    let nulls = group.column(leaf).statistics().and_then(|statistics| statistics.null_count_opt());
+    nulls != Some(group.num_rows() as u64)
+}
+
+/// What is wanted of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub columns: RowProjection,
+    /// What of a JSON line is enough; lines are narrowed to it where that costs less than the whole line.
+    pub members: Option<&'a Members>,
+    pub batch_rows: usize,
+}
+
+/// Streams the rows of `selected` in file order, schema `wanted.columns.schema()`; narrowed lines may be a dictionary.
 ///
 /// Cancellation: dropping the stream stops reading.
 pub fn read(
@@ -28,37 +58,21 @@ pub fn read(
     reader: ObjectReader,
     index: &FileIndex,
     selected: &Selected,
-    projection: RowProjection,
-    batch_rows: usize,
+    wanted: Wanted<'_>,
 ) -> Result<BoxStream<'static, Result<RecordBatch, FilesError>>, FilesError> {
-    let metadata = index.parquet.metadata();
-    let group_rows = metadata.row_group(selected.row_group).num_rows() as usize;
-    let mut roots = vec![TS_NS_ROOT];
-    roots.extend(projection.level.then_some(LEVEL_ROOT));
-    roots.extend(projection.line.then_some(LINE_ROOT));
-    roots.extend(projection.metadata.then_some(METADATA_ROOT));
-    let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), roots);
+    let group_rows = index.parquet.metadata().row_group(selected.row_group).num_rows() as usize;
     let ranges = selected.segments.iter().map(|segment| segment.rows.clone());
-    let at_fault = {
-        let path = path.clone();
-        move |source| FilesError::Parquet { path: path.clone(), source }
-    };
+    let selection = RowSelection::from_consecutive_ranges(ranges, group_rows);
+    let assembly = Assembly::new(index, &wanted, Some(selected.row_group), selected.segments.clone());
+    let at_fault = at_fault(path);
     let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, index.parquet.clone())
         .with_row_groups(vec![selected.row_group])
-        .with_projection(mask)
-        .with_row_selection(RowSelection::from_consecutive_ranges(ranges, group_rows))
-        .with_batch_size(batch_rows)
+        .with_projection(assembly.mask(&index.parquet))
+        .with_row_selection(selection)
+        .with_batch_size(wanted.batch_rows)
         .build()
         .map_err(&at_fault)?;
-    let mut streams = StreamColumn::new(selected.segments.clone());
-    let schema = projection.schema();
-    let rows = batches.map(move |batch| {
-        let batch = batch.map_err(&at_fault)?;
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        columns.insert(1, streams.next(batch.num_rows()));
-        Ok(RecordBatch::try_new(schema.clone(), columns)?)
-    });
-    Ok(rows.boxed())
+    Ok(assembly.run(batches.map(move |batch| batch.map_err(&at_fault)).boxed()))
 }
 
 /// Streams all rows of a file in their order, schema `ROW_SCHEMA`. Memory: one row group as stored, and a batch.
@@ -68,23 +82,108 @@ pub fn read_all(
     index: &FileIndex,
     batch_rows: usize,
 ) -> Result<BoxStream<'static, Result<RecordBatch, FilesError>>, FilesError> {
-    let roots = [TS_NS_ROOT, LEVEL_ROOT, LINE_ROOT, METADATA_ROOT];
-    let mask = ProjectionMask::roots(index.parquet.metadata().file_metadata().schema_descr(), roots);
-    let at_fault = move |source| FilesError::Parquet { path: path.clone(), source };
+    let segments = index.runs.iter().map(|run| Segment { rows: run.rows.clone(), stream: run.stream });
+    let wanted = Wanted { columns: RowProjection::ALL, members: None, batch_rows };
+    let assembly = Assembly::new(index, &wanted, None, segments.collect());
+    let at_fault = at_fault(path);
     let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, index.parquet.clone())
-        .with_projection(mask)
+        .with_projection(assembly.mask(&index.parquet))
         .with_batch_size(batch_rows)
         .build()
         .map_err(&at_fault)?;
-    let segments = index.runs.iter().map(|run| Segment { rows: run.rows.clone(), stream: run.stream });
-    let mut streams = StreamColumn::new(segments.collect());
-    let rows = batches.map(move |batch| {
-        let batch = batch.map_err(&at_fault)?;
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        columns.insert(1, streams.next(batch.num_rows()));
-        Ok(RecordBatch::try_new(ROW_SCHEMA.clone(), columns)?)
+    Ok(assembly.run(batches.map(move |batch| batch.map_err(&at_fault)).boxed()))
+}
+
+fn at_fault(path: String) -> impl Fn(parquet::errors::ParquetError) -> FilesError + Clone {
+    move |source| FilesError::Parquet { path: path.clone(), source }
+}
+
+/// How batches of the file become batches of rows.
+struct Assembly {
+    columns: RowProjection,
+    recipe: Option<Recipe>,
+    streams: StreamColumn,
+    schema: SchemaRef,
+}
+
+impl Assembly {
+    fn new(index: &FileIndex, wanted: &Wanted<'_>, row_group: Option<usize>, segments: Vec<Segment>) -> Self {
+        let fields = index.fields.as_ref().filter(|_| wanted.columns.line);
+        let recipe = fields.map(|fields| {
+            let narrowed = row_group.zip(wanted.members);
+            narrowed
+                .and_then(|(row_group, members)| Recipe::narrowed(fields, row_group, members))
+                .unwrap_or_else(|| Recipe::whole(fields))
+        });
+        Assembly {
+            columns: wanted.columns,
+            recipe,
+            streams: StreamColumn::new(segments),
+            schema: wanted.columns.schema(),
+        }
+    }
+
+    fn mask(&self, parquet: &ArrowReaderMetadata) -> ProjectionMask {
+        let columns = self.columns;
+        let mut roots = vec![TS_NS_ROOT];
+        roots.extend(columns.level.then_some(LEVEL_ROOT));
+        roots.extend(
+            (columns.line && self.recipe.as_ref().is_none_or(|recipe| !recipe.is_narrowed())).then_some(LINE_ROOT),
+        );
+        roots.extend(columns.metadata.then_some(METADATA_ROOT));
+        if let Some(recipe) = &self.recipe {
+            roots.push(TEMPLATE_ROOT);
+            roots.extend(recipe.columns().iter().map(|column| FIELDS_ROOT + *column as usize));
+        }
+        ProjectionMask::roots(parquet.metadata().file_metadata().schema_descr(), roots)
+    }
+
+    fn run(
+        mut self,
+        batches: BoxStream<'static, Result<RecordBatch, FilesError>>,
+    ) -> BoxStream<'static, Result<RecordBatch, FilesError>> {
+        batches.map(move |batch| self.rows(&batch?)).boxed()
+    }
+
+    fn rows(&mut self, batch: &RecordBatch) -> Result<RecordBatch, FilesError> {
+        let stream = self.streams.next(batch.num_rows());
+        let mut given = batch.columns().iter();
+        let mut next = || given.next().cloned().ok_or_else(short);
+        let mut columns: Vec<ArrayRef> = vec![next()?, stream];
+        if self.columns.level {
+            columns.push(next()?);
+        }
+        let Some(recipe) = &self.recipe else {
+            columns.extend(given.cloned());
+            return Ok(RecordBatch::try_new(self.schema.clone(), columns)?);
+        };
+        let whole = if recipe.is_narrowed() { None } else { Some(next()?) };
+        let metadata = if self.columns.metadata { Some(next()?) } else { None };
+        let template = next()?;
+        let fields: Vec<ArrayRef> = given.cloned().collect();
+        let whole = whole.as_ref().map(|lines| lines.as_string_view());
+        let line = recipe.lines(template.as_primitive::<Int32Type>(), whole, &fields)?;
+        let schema = schema_with_line(&self.schema, line.data_type());
+        columns.push(line);
+        columns.extend(metadata);
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+}
+
+fn short() -> FilesError {
+    FilesError::Arrow(arrow::error::ArrowError::SchemaError("a file gave fewer columns than were asked for".to_owned()))
+}
+
+/// `schema` with lines of this type.
+fn schema_with_line(schema: &SchemaRef, line: &DataType) -> SchemaRef {
+    if schema.field_with_name(LINE).is_ok_and(|field| field.data_type() == line) {
+        return schema.clone();
+    }
+    let fields = schema.fields().iter().map(|field| match field.name() == LINE {
+        true => Arc::new(Field::new(LINE, line.clone(), false)),
+        false => field.clone(),
     });
-    Ok(rows.boxed())
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The `stream` column, made from the segments as batches come in their order.

@@ -1,13 +1,21 @@
 //! The writer of one data file: sorted rows in, bytes out as they are ready.
 //!
 //! ```text
-//! write(rows) ─▶ columns of the file ─▶ Parquet ─▶ take_bytes ─▶ …      finish ─▶ stream index, footer, last bytes
+//! write(rows) ─▶ columns of the file ─▶ Parquet ─▶ take_bytes ─▶ …      finish ─▶ indexes, footer, last bytes
 //! ```
+//!
+//! | column | |
+//! |---|---|
+//! | `ts_ns`, `stream_id`, `labels`, `level`, `metadata` | |
+//! | `line` | null where the line is in the columns that follow |
+//! | `template`, `$.level`, `$.status`, … | lines that are JSON, taken apart ([`super::fields`]) |
+//!
+//! A file of which no line is JSON ends with `metadata` and has no null line.
 //!
 //! Memory: one row group, encoded, and what was not taken yet. CPU-bound.
 //! Invariant: rows come in the order of the file (service, labels, time); the runs of the index follow from them.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
@@ -19,6 +27,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use super::FilesError;
+use super::fields::{self, FieldColumn, FieldColumns, GroupFacts, Splitter, parquet_names};
 use super::patterns::{self, PatternWriter};
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use crate::streams::Stream;
@@ -32,17 +41,44 @@ const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Rows of a data page: bounds how much time one page of a narrow column spans.
 const PAGE_ROWS_MAX: usize = 8_192;
 
-/// Columns of a data file.
-pub static FILE_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
+/// Rows taken apart and encoded at once: bounds what is held beside the row group.
+const WRITE_ROWS_MAX: usize = 8_192;
+/// A Bloom filter answers yes for this share of the ids that a row group does not have.
+const ID_FALSE_POSITIVES: f64 = 0.05;
+/// Bytes of a column's dictionary; a column that outgrows it goes on without.
+const DICTIONARY_BYTES_MAX: usize = 1 << 20;
+
+/// Columns of a data file with these fields.
+pub(super) fn file_schema(fields: &[FieldColumn]) -> SchemaRef {
+    let coded = |key: DataType| DataType::Dictionary(Box::new(key), Box::new(DataType::Utf8));
+    let mut columns = vec![
         Field::new("ts_ns", DataType::Int64, false),
         Field::new("stream_id", DataType::Int64, false),
-        Field::new("labels", DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)), false),
+        Field::new("labels", coded(DataType::UInt32), false),
         Field::new("level", DataType::Utf8View, true),
-        Field::new("line", DataType::Utf8View, false),
+        Field::new("line", DataType::Utf8View, !fields.is_empty()),
         Field::new("metadata", metadata_type(), true),
-    ]))
-});
+    ];
+    if !fields.is_empty() {
+        columns.push(Field::new("template", DataType::Int32, true));
+    }
+    columns.extend(parquet_names(fields).into_iter().zip(fields).map(|(name, field)| {
+        let read_as = if field.unique { DataType::Utf8View } else { coded(DataType::Int32) };
+        Field::new(name, read_as, true)
+    }));
+    Arc::new(Schema::new(columns))
+}
+
+/// The same as it is written: values are views of the lines they come from.
+fn written_schema(fields: &[FieldColumn]) -> SchemaRef {
+    let plain = |field: &Arc<Field>| match field.data_type() {
+        DataType::Dictionary(key, _) if **key == DataType::Int32 => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+        }
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new(file_schema(fields).fields().iter().map(plain).collect::<Vec<_>>()))
+}
 
 /// How hard lines are squeezed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +92,12 @@ pub enum Effort {
 /// Writes one file.
 pub struct RowFileWriter {
     writer: ArrowWriter<Vec<u8>>,
+    schema: SchemaRef,
+    splitter: Splitter,
+    /// Facts of the row groups that are finished.
+    groups: Vec<GroupFacts>,
+    /// Rows of the row group being written.
+    group_rows: usize,
     stored: StoredStreams,
     patterns: PatternWriter,
     /// Stream of the last row written.
@@ -82,12 +124,18 @@ pub struct FinishedFile {
 }
 
 impl RowFileWriter {
-    /// A writer whose buffer expects about `bytes_expected`.
-    pub fn new(effort: Effort, bytes_expected: usize) -> Result<Self, FilesError> {
-        let options = ArrowWriterOptions::new().with_properties(properties(effort)).with_skip_arrow_metadata(true);
+    /// A writer whose buffer expects about `bytes_expected`, with columns for these fields of the lines.
+    pub fn new(effort: Effort, fields: FieldColumns, bytes_expected: usize) -> Result<Self, FilesError> {
+        let properties = properties(effort, fields.columns());
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let buffer = Vec::with_capacity(bytes_expected);
+        let schema = written_schema(fields.columns());
         Ok(RowFileWriter {
-            writer: ArrowWriter::try_new_with_options(buffer, FILE_SCHEMA.clone(), options)?,
+            writer: ArrowWriter::try_new_with_options(buffer, schema.clone(), options)?,
+            schema,
+            splitter: Splitter::new(fields),
+            groups: Vec::new(),
+            group_rows: 0,
             stored: StoredStreams::default(),
             patterns: PatternWriter::default(),
             last: None,
@@ -101,21 +149,38 @@ impl RowFileWriter {
 
     /// Appends rows of `ROW_SCHEMA`; `known` are the tenant's streams by ref.
     pub fn write(&mut self, sorted: &RecordBatch, known: &[Arc<Stream>]) -> Result<(), FilesError> {
-        if sorted.num_rows() == 0 {
-            return Ok(());
+        let mut start = 0;
+        while start < sorted.num_rows() {
+            let rows = (ROW_GROUP_ROWS_MAX - self.group_rows).min(WRITE_ROWS_MAX).min(sorted.num_rows() - start);
+            self.write_slice(&sorted.slice(start, rows), known)?;
+            start += rows;
         }
-        let (stream_ids, labels) = self.add_runs(sorted, known)?;
-        let columns: Vec<ArrayRef> = vec![
-            sorted.column(0).clone(),
-            stream_ids,
-            labels,
-            sorted.column(2).clone(),
-            sorted.column(3).clone(),
-            sorted.column(4).clone(),
-        ];
-        self.writer.write(&RecordBatch::try_new(FILE_SCHEMA.clone(), columns)?)?;
-        self.rows += sorted.num_rows() as u64;
         Ok(())
+    }
+
+    /// Rows of one row group.
+    fn write_slice(&mut self, sorted: &RecordBatch, known: &[Arc<Stream>]) -> Result<(), FilesError> {
+        let (stream_ids, labels) = self.add_runs(sorted, known)?;
+        let mut columns: Vec<ArrayRef> = vec![sorted.column(0).clone(), stream_ids, labels, sorted.column(2).clone()];
+        if self.splitter.columns().is_empty() {
+            columns.extend([sorted.column(3).clone(), sorted.column(4).clone()]);
+        } else {
+            let split = self.splitter.split(sorted.column(3).as_string_view())?;
+            columns.extend([split.line, sorted.column(4).clone(), split.template]);
+            columns.extend(split.fields);
+        }
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        self.rows += sorted.num_rows() as u64;
+        self.group_rows += sorted.num_rows();
+        if self.group_rows == ROW_GROUP_ROWS_MAX {
+            self.end_group();
+        }
+        Ok(())
+    }
+
+    fn end_group(&mut self) {
+        self.groups.push(self.splitter.take_facts());
+        self.group_rows = 0;
     }
 
     /// Bytes that are ready, to be written before those that follow.
@@ -137,6 +202,13 @@ impl RowFileWriter {
 
     /// Ends the file.
     pub fn finish(mut self) -> Result<FinishedFile, FilesError> {
+        if self.group_rows > 0 {
+            self.end_group();
+        }
+        if !self.splitter.columns().is_empty() {
+            let text = fields::encode(&self.splitter, std::mem::take(&mut self.groups));
+            self.writer.append_key_value_metadata(KeyValue::new(fields::FOOTER_KEY.to_owned(), text));
+        }
         self.writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), self.stored.encode()));
         let patterns = std::mem::take(&mut self.patterns).finish();
         self.writer.append_key_value_metadata(KeyValue::new(patterns::FOOTER_KEY.to_owned(), patterns.encode()));
@@ -192,7 +264,7 @@ impl RowFileWriter {
     }
 }
 
-fn properties(effort: Effort) -> WriterProperties {
+fn properties(effort: Effort, fields: &[FieldColumn]) -> WriterProperties {
     let level = match effort {
         Effort::Flush => 1,
         Effort::Zstd(level) => level,
@@ -200,18 +272,35 @@ fn properties(effort: Effort) -> WriterProperties {
     let level = ZstdLevel::try_new(level).unwrap_or_default();
     let ts = ColumnPath::from("ts_ns");
     let line = ColumnPath::from("line");
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("millrace version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_data_page_size_limit(PAGE_BYTES_MAX)
         .set_data_page_row_count_limit(PAGE_ROWS_MAX)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(ts.clone(), EnabledStatistics::Page)
         .set_column_dictionary_enabled(ts.clone(), false)
         .set_column_encoding(ts, Encoding::DELTA_BINARY_PACKED)
         .set_column_dictionary_enabled(line.clone(), false)
-        .set_column_statistics_enabled(line, EnabledStatistics::None)
-        .build()
+        .set_column_statistics_enabled(line, EnabledStatistics::None);
+    for (field, name) in fields.iter().zip(parquet_names(fields)) {
+        // A path of one part: names have dots.
+        let path = ColumnPath::new(vec![name]);
+        if field.unique {
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if field.id {
+            properties = properties
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_fpp(path.clone(), ID_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(path, ROW_GROUP_ROWS_MAX as u64);
+        }
+    }
+    properties.build()
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use arrow::buffer::BooleanBuffer;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::index::FileIndex;
@@ -30,6 +31,25 @@ pub struct Selected {
 impl Selected {
     pub fn rows(&self) -> usize {
         self.segments.iter().map(|segment| segment.rows.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The rows whose bit is set; `keep` has one bit for each row of the segments, in their order.
+    pub fn filtered(self, keep: &BooleanBuffer) -> Selected {
+        let mut segments = Vec::new();
+        let mut before = 0;
+        for segment in &self.segments {
+            let of_segment = keep.slice(before, segment.rows.len());
+            segments.extend(of_segment.set_slices().map(|(start, end)| Segment {
+                rows: segment.rows.start + start..segment.rows.start + end,
+                stream: segment.stream,
+            }));
+            before += segment.rows.len();
+        }
+        Selected { segments, ..self }
     }
 }
 

@@ -1,18 +1,18 @@
 //! Writes the rows of one tenant as Parquet files: sorted, cut by UTC day, each with its stream index.
 //!
-//! Shape: input batches of `ROW_SCHEMA`; output columns `ts_ns`, `stream_id`, `labels` (JSON), `level`,
-//! `line`, `metadata`, which every Parquet reader understands.
+//! Shape: input batches of `ROW_SCHEMA`; output columns as `row_file` has them.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, UInt32Type};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::FilesError;
+use super::fields::FieldColumns;
 use super::row_file::{Effort, RowFileWriter};
 use super::table::DataFile;
 use crate::streams::{Stream, TenantStreams};
@@ -111,7 +111,9 @@ fn encode_day(
     sorted: &RecordBatch,
     known: &[Arc<Stream>],
 ) -> Result<EncodedFile, FilesError> {
-    let mut writer = RowFileWriter::new(Effort::Flush, sorted.get_array_memory_size() / 8)?;
+    let lines = sorted.column(3).as_string_view();
+    let fields = FieldColumns::choose((0..lines.len()).map(|row| lines.value(row)));
+    let mut writer = RowFileWriter::new(Effort::Flush, fields, sorted.get_array_memory_size() / 8)?;
     writer.write(sorted, known)?;
     let finished = writer.finish()?;
     file.describe(&finished);

@@ -213,7 +213,7 @@ impl LeafOperator {
             };
             let Some(pane) = placed(&self.grid, rows.ts[row], self.first_kept, horizon, added) else { continue };
             let value = match rows.line.filter(|_| is_bytes) {
-                Some(lines) => f64::from(lines.views()[row] as u32),
+                Some(lines) => f64::from(lines.bytes(row)),
                 None => 1.0,
             };
             let place = put(&mut self.panes, &mut self.bytes, &mut last, number, pane, self.kind);

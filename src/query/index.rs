@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 
 use crate::catalog::{Catalog, Hide};
-use crate::files::read::read;
+use crate::files::read::{Wanted, read};
 use crate::files::select::select;
 use crate::files::{DataFile, FileIndex, FileIndexes, Run};
 use crate::logql::ast::Matcher;
@@ -161,10 +161,9 @@ async fn occurrences(
             let keep = kept(head.rows(), &relevant(&snapshot.hides, head.seq(), ts_min, ts_max));
             let rows = Rows::of(head.rows());
             let mut by_stream = BTreeMap::new();
-            let lines = rows.line.map(|lines| lines.views());
             for row in (0..rows.len()).filter(|row| keep.as_ref().is_none_or(|keep| keep.value(*row))) {
                 if range.contains(UnixNanos(rows.ts[row])) && part.shows(StreamRef(rows.stream[row])) {
-                    let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
+                    let bytes = rows.line.map_or(0, |lines| u64::from(lines.bytes(row)));
                     add_row(&mut by_stream, rows.stream[row], rows.ts[row], bytes);
                 }
             }
@@ -226,15 +225,15 @@ async fn counted(
     hides: &[Arc<Hide>],
 ) -> Result<Vec<Occurrence>, QueryError> {
     let columns = widened(RowProjection { line: true, ..RowProjection::default() }, hides);
+    let wanted = Wanted { columns, members: None, batch_rows: COUNT_BATCH_ROWS };
     let mut left = BTreeMap::new();
     for selected in select(index, |stream| streams.contains(&stream), TimeRange::ALL) {
-        let mut batches = read(file.path.clone(), indexes.reader(file), index, &selected, columns, COUNT_BATCH_ROWS)?;
+        let mut batches = read(file.path.clone(), indexes.reader(file), index, &selected, wanted)?;
         while let Some(batch) = batches.try_next().await? {
             let keep = kept(&batch, hides);
             let rows = Rows::of(&batch);
-            let lines = rows.line.map(|lines| lines.views());
             for row in (0..rows.len()).filter(|row| keep.as_ref().is_none_or(|keep| keep.value(*row))) {
-                let bytes = lines.map_or(0, |views| u64::from(views[row] as u32));
+                let bytes = rows.line.map_or(0, |lines| u64::from(lines.bytes(row)));
                 add_row(&mut left, rows.stream[row], rows.ts[row], bytes);
             }
         }

@@ -25,6 +25,7 @@ pub mod operators;
 pub mod panes;
 pub mod patterns;
 pub mod plan;
+pub mod pushdown;
 mod redact;
 pub mod removal;
 pub mod results;

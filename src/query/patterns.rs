@@ -21,7 +21,7 @@ use futures::TryStreamExt;
 use crate::access::Scope;
 use crate::catalog::{Catalog, Hide};
 use crate::files::patterns::{BUCKET_SECONDS_MIN, Counts, StoredPatterns};
-use crate::files::read::read;
+use crate::files::read::{Wanted, read};
 use crate::files::select::select;
 use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Matcher, Stage};
@@ -136,7 +136,8 @@ async fn mined(
     let mut counts = Counts::default();
     for selected in select(index, |stream| chosen.streams.contains(stream), steps.range()) {
         let reader = indexes.reader(file);
-        let mut batches = read(file.path.clone(), reader, index, &selected, RowProjection::ALL, MINE_BATCH_ROWS)?;
+        let wanted = Wanted { columns: RowProjection::ALL, members: None, batch_rows: MINE_BATCH_ROWS };
+        let mut batches = read(file.path.clone(), reader, index, &selected, wanted)?;
         while let Some(batch) = batches.try_next().await? {
             let ts = batch.column(0).as_primitive::<Int64Type>().values();
             let in_time = BooleanBuffer::collect_bool(ts.len(), |row| steps.range().contains(UnixNanos(ts[row])));

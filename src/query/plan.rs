@@ -24,6 +24,7 @@ use crate::query::operators::entries::EntriesExec;
 use crate::query::operators::range::{RangeExec, RangeSpec};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
 use crate::query::panes::{Windows, absent_labels};
+use crate::query::pushdown::Pushdown;
 use crate::query::row::{Output, RowPipeline};
 use crate::query::scan::{ScanCounters, ScanExec, ScanRequest, TimeBound, load_indexes, units_of};
 use crate::query::tail::{TailProgram, TailView};
@@ -45,6 +46,21 @@ pub struct Planner {
     pub partitions: usize,
     pub counters: Arc<ScanCounters>,
     pub now_ns: i64,
+}
+
+/// What a scan is to give.
+struct ScanWanted {
+    columns: RowProjection,
+    direction: Option<Direction>,
+    bound: Option<Arc<TimeBound>>,
+    pushdown: Pushdown,
+}
+
+impl ScanWanted {
+    /// All rows, in no order.
+    fn columns(columns: RowProjection) -> Self {
+        ScanWanted { columns, direction: None, bound: None, pushdown: Pushdown::default() }
+    }
 }
 
 /// A range aggregation of a query, and the grouping that may be applied to its rows at once.
@@ -121,7 +137,14 @@ impl Planner {
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let program = self.program(log, Output::Log)?;
         let bound = Arc::new(TimeBound::new(direction));
-        let scan = self.scan(log, range, RowProjection::ALL, Some(direction), Some(bound.clone())).await?;
+        let pushdown = Pushdown::of(log, &program);
+        let wanted = ScanWanted {
+            columns: RowProjection::ALL,
+            direction: Some(direction),
+            bound: Some(bound.clone()),
+            pushdown,
+        };
+        let scan = self.scan(log, range, wanted).await?;
         Ok(Arc::new(EntriesExec::new(scan, program, limit, direction, Some(bound))))
     }
 
@@ -133,7 +156,10 @@ impl Planner {
         direction: Direction,
         bound: Arc<TimeBound>,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        self.scan(log, range, RowProjection::default(), Some(direction), Some(bound)).await
+        let columns = RowProjection::default();
+        let wanted =
+            ScanWanted { columns, direction: Some(direction), bound: Some(bound), pushdown: Pushdown::default() };
+        self.scan(log, range, wanted).await
     }
 
     /// All rows that a selector chooses, in no order.
@@ -143,7 +169,7 @@ impl Planner {
         range: TimeRange,
         projection: RowProjection,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        self.scan(log, range, projection, None, None).await
+        self.scan(log, range, ScanWanted::columns(projection)).await
     }
 
     /// The streams that the scope shows, by the refs that scans give.
@@ -165,7 +191,9 @@ impl Planner {
         let LeafProgram { program, unwrapped, absent_labels, by_stream_alone, projection } =
             leaf_program(leaf, self.streams(), self.now_ns)?;
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
-        let scan = self.scan(&range.log, windows.scanned_range(), projection, None, None).await?;
+        let pushdown = Pushdown::of(&range.log, &program);
+        let wanted = ScanWanted { pushdown, ..ScanWanted::columns(projection) };
+        let scan = self.scan(&range.log, windows.scanned_range(), wanted).await?;
         let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };
         Ok(Arc::new(RangeExec::new(scan, program, spec)))
     }
@@ -178,13 +206,11 @@ impl Planner {
         &self,
         log: &LogExpr,
         range: TimeRange,
-        projection: RowProjection,
-        direction: Option<Direction>,
-        bound: Option<Arc<TimeBound>>,
+        wanted: ScanWanted,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let tenants = self.scope.tenants();
         let snapshots = tenants.map(|tenant| self.catalog.snapshot(tenant, range)).collect();
-        self.scan_of(snapshots, log, range, projection, direction, bound).await
+        self.scan_of(snapshots, log, range, wanted).await
     }
 
     /// Rows that a selector chooses, of a snapshot of the scope's one tenant taken for this range or a wider one.
@@ -195,7 +221,7 @@ impl Planner {
         range: TimeRange,
         projection: RowProjection,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        self.scan_of(vec![snapshot], log, range, projection, None, None).await
+        self.scan_of(vec![snapshot], log, range, ScanWanted::columns(projection)).await
     }
 
     /// `snapshots` are one a tenant of the scope, in its order.
@@ -204,9 +230,7 @@ impl Planner {
         snapshots: Vec<Snapshot>,
         log: &LogExpr,
         range: TimeRange,
-        projection: RowProjection,
-        direction: Option<Direction>,
-        bound: Option<Arc<TimeBound>>,
+        wanted: ScanWanted,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let selector = Selector::compile(&log.matchers)?;
         let mut indexed = Vec::with_capacity(snapshots.len());
@@ -214,7 +238,10 @@ impl Planner {
             let indexes = load_indexes(&snapshot, &self.indexes).await?;
             indexed.push((snapshot, indexes));
         }
-        let request = ScanRequest { range, parts: self.visible.choose(&selector), projection, direction, bound };
+        let parts = self.visible.choose(&selector);
+        let ScanWanted { columns: projection, direction, bound, pushdown } = wanted;
+        let pushdown = Arc::new(pushdown.for_parts(&parts, &self.streams()));
+        let request = ScanRequest { range, parts, projection, direction, bound, pushdown };
         let units = units_of(&indexed, &request, &self.counters);
         Ok(Arc::new(ScanExec::new(request, units, self.partitions, self.indexes.clone(), self.counters.clone())))
     }

@@ -41,8 +41,8 @@ pub(super) fn masked(batch: RecordBatch, masks: Option<&[Option<Mask>]>) -> Resu
         return Ok(batch);
     }
     if let Some(lines) = rows.line {
-        let mut masked = StringViewBuilder::with_capacity(lines.len());
-        for row in 0..lines.len() {
+        let mut masked = StringViewBuilder::with_capacity(rows.len());
+        for row in 0..rows.len() {
             let line = lines.value(row);
             masked.append_value(mask_of(row).map_or(Cow::Borrowed(line), |mask| mask.line(line)));
         }

@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 
 use crate::access::Scope;
 use crate::catalog::Catalog;
-use crate::files::read::read;
+use crate::files::read::{Wanted, read};
 use crate::files::select::select;
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::logql::ast::{MatchOp, Matcher};
@@ -202,14 +202,13 @@ impl Sums<'_> {
 
     fn add_rows(&mut self, batch: &RecordBatch) {
         let rows = Rows::of(batch);
-        let views = rows.line.map(|lines| lines.views());
         for row in 0..rows.len() {
             let stream = StreamRef(rows.stream[row]);
             if !self.chosen.streams.contains(stream) {
                 continue;
             }
             if let Some(step) = self.steps.step_of(UnixNanos(rows.ts[row])) {
-                let bytes = views.map_or(0, |views| u64::from(views[row] as u32));
+                let bytes = rows.line.map_or(0, |lines| u64::from(lines.bytes(row)));
                 self.add(step, stream, bytes);
             }
         }
@@ -256,10 +255,11 @@ impl Sums<'_> {
         if across.is_empty() {
             return Ok(());
         }
-        let projection = RowProjection { line: true, ..RowProjection::default() };
+        let columns = RowProjection { line: true, ..RowProjection::default() };
+        let wanted = Wanted { columns, members: None, batch_rows: BATCH_ROWS };
         for selected in select(index, |stream| across.contains(&stream), range) {
             let reader = indexes.reader(file);
-            let mut batches = read(file.path.clone(), reader, index, &selected, projection, BATCH_ROWS)?;
+            let mut batches = read(file.path.clone(), reader, index, &selected, wanted)?;
             while let Some(batch) = batches.try_next().await? {
                 debug_assert!(batch.column(0).as_primitive_opt::<Int64Type>().is_some());
                 self.add_rows(&batch);

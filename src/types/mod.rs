@@ -4,6 +4,7 @@ pub mod batch;
 pub mod environment;
 pub mod go_time;
 pub mod ids;
+pub mod json_scan;
 pub mod labels;
 pub mod rows;
 pub mod sample;

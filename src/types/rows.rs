@@ -85,7 +85,7 @@ pub struct Rows<'a> {
     pub ts: &'a [i64],
     pub stream: &'a [u32],
     pub level: Option<&'a StringViewArray>,
-    pub line: Option<&'a StringViewArray>,
+    pub line: Option<Lines<'a>>,
     pub metadata: Option<Metadata<'a>>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Rows<'a> {
             ts: column(TS_NS).expect("every scan has ts_ns").as_primitive::<Int64Type>().values(),
             stream: column(STREAM).expect("every scan has stream").as_primitive::<UInt32Type>().values(),
             level: column(LEVEL).map(|array| array.as_string_view()),
-            line: column(LINE).map(|array| array.as_string_view()),
+            line: column(LINE).map(Lines::of),
             metadata: column(METADATA).map(|array| Metadata::of(array.as_map())),
         }
     }
@@ -109,6 +109,41 @@ impl<'a> Rows<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.ts.is_empty()
+    }
+}
+
+/// Lines of a batch, by row: one by one, or each distinct one once and rows by number.
+#[derive(Debug, Clone, Copy)]
+pub enum Lines<'a> {
+    Each(&'a StringViewArray),
+    Numbered { numbers: &'a [u32], lines: &'a StringViewArray },
+}
+
+impl<'a> Lines<'a> {
+    /// # Panics
+    /// When the array is neither a `StringViewArray` nor a dictionary of one by `UInt32`: scans give no others.
+    pub fn of(array: &'a ArrayRef) -> Self {
+        match array.as_dictionary_opt::<UInt32Type>() {
+            Some(coded) => Lines::Numbered { numbers: coded.keys().values(), lines: coded.values().as_string_view() },
+            None => Lines::Each(array.as_string_view()),
+        }
+    }
+
+    #[inline]
+    pub fn value(&self, row: usize) -> &'a str {
+        match self {
+            Lines::Each(lines) => lines.value(row),
+            Lines::Numbered { numbers, lines } => lines.value(numbers[row] as usize),
+        }
+    }
+
+    /// Length in bytes, without a look at the text.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> u32 {
+        match self {
+            Lines::Each(lines) => lines.views()[row] as u32,
+            Lines::Numbered { numbers, lines } => lines.views()[numbers[row] as usize] as u32,
+        }
     }
 }
 

@@ -29,12 +29,13 @@ use tokio::task::JoinSet;
 
 use crate::logql::ast::RangeOp;
 use crate::query::matrix::{Bitmap, Series};
+use crate::query::operators::known::{Fate, KnownRows};
 use crate::query::operators::rows::{RowProgram, RowRunner, refused};
 use crate::query::operators::series::SeriesTable;
 use crate::query::panes::{RangeState, Windows};
 use crate::query::row::Row;
 use crate::types::labels::Labels;
-use crate::types::rows::Rows;
+use crate::types::rows::{Lines, Rows};
 
 pub static SERIES_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -211,6 +212,12 @@ async fn aggregate(
 }
 
 fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: &mut Partial) -> DfResult<()> {
+    if let Some(Lines::Numbered { numbers, lines }) = rows.line
+        && rows.metadata.is_none_or(|metadata| metadata.is_all_null())
+        && let Some(mut known) = KnownRows::new(numbers, lines.len(), rows.level)
+    {
+        return known.add_rows(rows, spec, runner, partial);
+    }
     runner.run(rows, 0..rows.len(), |row, mut kept| {
         if let Some(error) = kept.error() {
             partial.refuse(rows.ts[row], || pipeline_error(error, &kept.labels()));
@@ -220,6 +227,42 @@ fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: 
         partial.state.add(partial.series.of(&mut kept), rows.ts[row], value);
         Ok(())
     })
+}
+
+impl KnownRows<'_> {
+    /// Rows whose line is a number: each stream, level and line goes through the pipeline once.
+    fn add_rows(
+        &mut self,
+        rows: &Rows<'_>,
+        spec: &RangeSpec,
+        runner: &mut RowRunner,
+        partial: &mut Partial,
+    ) -> DfResult<()> {
+        for row in 0..rows.len() {
+            let fate = match self.fate(row, rows.stream[row]) {
+                Some(fate) => fate,
+                None => {
+                    let mut fate = Fate::Dropped;
+                    runner.run(rows, row..row + 1, |row, mut kept| {
+                        fate = match kept.error() {
+                            Some(error) => {
+                                partial.refuse(rows.ts[row], || pipeline_error(error, &kept.labels()));
+                                Fate::Refused
+                            }
+                            None => Fate::Kept(partial.series.of(&mut kept), row_value(spec, &kept)),
+                        };
+                        Ok(())
+                    })?;
+                    self.note(row, rows.stream[row], fate);
+                    fate
+                }
+            };
+            if let Fate::Kept(series, value) = fate {
+                partial.state.add(series, rows.ts[row], value);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs of one stream are one series: found by its first row, then counted whole.
@@ -258,7 +301,7 @@ fn add_runs(
         match (spec.op, rows.line) {
             (RangeOp::BytesOverTime | RangeOp::BytesRate, Some(lines)) => {
                 for row in run {
-                    partial.state.add(series, rows.ts[row], f64::from(lines.views()[row] as u32));
+                    partial.state.add(series, rows.ts[row], f64::from(lines.bytes(row)));
                 }
             }
             _ if rows.ts[run.clone()].is_sorted() => partial.state.add_sorted_run(series, &rows.ts[run]),

@@ -112,6 +112,13 @@ pub(super) struct LabelFormatStep {
     formats: Vec<Format>,
 }
 
+impl LabelFormatStep {
+    /// Whether labels get other names and nothing else happens.
+    pub(super) fn only_renames(&self) -> bool {
+        self.formats.iter().all(|format| matches!(format.source, Source::Rename(_)))
+    }
+}
+
 #[derive(Debug)]
 struct Format {
     label: Name,

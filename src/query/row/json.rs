@@ -11,7 +11,7 @@
 //! Errors: the labels `__error__="JSONParserErr"` and `__error_details__`; labels read before the fault stay.
 
 use super::builder::{Context, EXTRACTED_SUFFIX, LabelState, LineView, Text, name_hash};
-use super::json_scan::{Kind, ScanError, Value, next_token, push_label_value, string_end, unescape, value_at};
+use crate::types::json_scan::{Kind, ScanError, Value, next_token, push_label_value, string_end, unescape, value_at};
 
 /// Objects within objects that are entered; deeper ones are skipped, so that no line exhausts the stack.
 const NESTING_MAX: usize = 128;
@@ -209,6 +209,16 @@ pub(in crate::query) fn label_name_of_path(keys: &[String]) -> String {
     match keys {
         [key] => push_label_name(&mut name, key),
         _ => keys.iter().for_each(|key| push_cleaned_part(&mut name, key, "")),
+    }
+    name
+}
+
+/// What the parser asks the hints about a member of the outermost object: its label, or the prefix of its labels.
+pub(super) fn name_of_member(key: &str, is_object: bool) -> String {
+    let mut name = String::new();
+    match is_object {
+        true => push_cleaned_part(&mut name, key, ""),
+        false => push_label_name(&mut name, key),
     }
     name
 }

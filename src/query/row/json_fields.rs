@@ -7,7 +7,7 @@
 //! Errors: `__error__="JSONParserErr"`. A label whose place is missing is set to "".
 
 use super::builder::{Context, LabelState, LineView, Name, Text};
-use super::json_scan::{
+use crate::types::json_scan::{
     Kind, ScanError, Value, block_end, next_token, push_label_value, string_end, unescape, value_at,
 };
 
@@ -28,6 +28,15 @@ impl JsonFields {
     pub(super) fn new(fields: Vec<(Name, Vec<PathStep>)>) -> Self {
         let depth_max = fields.iter().map(|(_, path)| path.len()).max().unwrap_or(0);
         JsonFields { fields, depth_max }
+    }
+
+    /// The keys of the outermost object that the paths begin with; none when one begins with a position.
+    pub(super) fn first_keys(&self) -> Option<Vec<Box<str>>> {
+        let first = |path: &[PathStep]| match path.first() {
+            Some(PathStep::Key(key)) => Some(key.clone()),
+            _ => None,
+        };
+        self.fields.iter().map(|(_, path)| first(path)).collect()
     }
 
     /// Adds the labels; the row stays.

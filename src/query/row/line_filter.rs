@@ -69,7 +69,7 @@ impl LineTest {
     }
 
     /// A substring every line that stays has, for indexes over text; `None` when none is known.
-    pub fn required_literal(&self) -> Option<&str> {
+    pub fn required_literal(&self) -> Option<String> {
         if self.negate || !self.others.is_empty() {
             return None;
         }

@@ -5,6 +5,7 @@
 use aho_corasick::AhoCorasick;
 use memchr::memmem::Finder;
 use regex::Regex;
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::logql::go_regex::compile_go_regex;
 use crate::logql::simplify::{Alternative, simplify};
@@ -109,13 +110,33 @@ impl TextTest {
     }
 
     /// A substring every matching text has.
-    pub(super) fn required_literal(&self) -> Option<&str> {
+    pub(super) fn required_literal(&self) -> Option<String> {
         match self {
-            TextTest::Contains(finder) => std::str::from_utf8(finder.needle()).ok(),
-            TextTest::Equals(text) if !text.is_empty() => Some(text),
+            TextTest::Contains(finder) => std::str::from_utf8(finder.needle()).ok().map(str::to_owned),
+            TextTest::Equals(text) if !text.is_empty() => Some(text.to_string()),
+            TextTest::Regex(regex) | TextTest::SizedRegex(_, regex) => longest_literal(regex.as_str()),
             _ => None,
         }
     }
+}
+
+/// The longest text that every match of an expression has as it stands.
+fn longest_literal(pattern: &str) -> Option<String> {
+    let hir = regex_syntax::parse(pattern).ok()?;
+    let mut longest: Option<String> = None;
+    let mut note = |hir: &Hir| {
+        if let HirKind::Literal(literal) = hir.kind()
+            && let Ok(text) = std::str::from_utf8(&literal.0)
+            && longest.as_ref().is_none_or(|known| known.len() < text.len())
+        {
+            longest = Some(text.to_owned());
+        }
+    };
+    match hir.kind() {
+        HirKind::Concat(parts) => parts.iter().for_each(&mut note),
+        _ => note(&hir),
+    }
+    longest
 }
 
 fn go_regex(pattern: &str) -> Result<Regex, CompileError> {

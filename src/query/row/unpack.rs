@@ -6,7 +6,7 @@
 
 use super::builder::{Context, EXTRACTED_SUFFIX, LabelState, LineView, Text, name_hash};
 use super::json::{object_each, push_label_name};
-use super::json_scan::{Kind, ScanError, push_label_value, unescape};
+use crate::types::json_scan::{Kind, ScanError, push_label_value, unescape};
 
 /// What becomes of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use arrow::compute::filter_record_batch;
 use futures::TryStreamExt;
 
 use crate::catalog::Hide;
-use crate::files::read::read;
+use crate::files::read::{Wanted, read};
 use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::query::hiding::widened;
@@ -75,8 +75,9 @@ async fn each(
     each_batch: &mut (dyn FnMut(&RecordBatch) -> ControlFlow<()> + Send),
 ) -> Result<(), FilesError> {
     let columns = widened(columns, std::slice::from_ref(hide));
+    let wanted = Wanted { columns, members: None, batch_rows: BATCH_ROWS };
     for selected in selected {
-        let mut batches = read(file.path.clone(), indexes.reader(file), index, &selected, columns, BATCH_ROWS)?;
+        let mut batches = read(file.path.clone(), indexes.reader(file), index, &selected, wanted)?;
         while let Some(batch) = batches.try_next().await? {
             let hidden = hide.hidden(&batch);
             if hidden.count_set_bits() == 0 {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::{Fate, Rules};
 use crate::catalog::Catalog;
-use crate::files::read::read;
+use crate::files::read::{Wanted, read};
 use crate::files::select::select;
 use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::ingest::overrides::LimitsOf;
@@ -101,7 +101,8 @@ async fn of_file(
     }
     for selected in select(index, |stream| to_read.contains(&stream), TimeRange::ALL) {
         let reader = indexes.reader(file);
-        let mut batches = read(file.path.clone(), reader, index, &selected, RowProjection::ALL, BATCH_ROWS)?;
+        let wanted = Wanted { columns: RowProjection::ALL, members: None, batch_rows: BATCH_ROWS };
+        let mut batches = read(file.path.clone(), reader, index, &selected, wanted)?;
         while let Some(batch) = batches.try_next().await? {
             let lines = batch.column(3).as_string_view().views();
             let ts = crate::types::rows::Rows::of(&batch).ts;

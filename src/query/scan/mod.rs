@@ -7,14 +7,13 @@
 //! Units are ordered by time in the direction of the query, and a [`TimeBound`] that the consumer
 //! tightens makes later units and rows fall away: `limit 100` backward reads the newest row groups alone.
 
+mod reader;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
@@ -23,22 +22,21 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use reader::UnitReader;
 
 use crate::catalog::{Hide, Snapshot};
-use crate::files::read::read;
 use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::head::HeadPart;
-use crate::query::hiding::{project, relevant, widened, without_hidden};
-use crate::query::redact::shown;
+use crate::query::hiding::relevant;
+use crate::query::pushdown::Pushdown;
 use crate::query::visible::ChosenPart;
 use crate::query::{Direction, QueryStats};
-use crate::types::rows::{LINE, RowProjection};
+use crate::types::rows::RowProjection;
 use crate::types::time::{TimeRange, UnixNanos};
 
-/// Rows of one batch: small enough to stay in the cache, large enough to amortise a call.
-const BATCH_ROWS: usize = 8_192;
 /// Rows of the head in one unit, so that all partitions share a large head.
 const HEAD_UNIT_ROWS: usize = 65_536;
 
@@ -69,6 +67,8 @@ pub struct ScanRequest {
     pub direction: Option<Direction>,
     /// Times beyond which rows are of no use any more.
     pub bound: Option<Arc<TimeBound>>,
+    /// What may be left out.
+    pub pushdown: Arc<Pushdown>,
 }
 
 /// A moving end of the useful time range, tightened by whoever keeps the best `limit` entries.
@@ -290,113 +290,6 @@ impl ExecutionPlan for ScanExec {
         let units = self.units[partition].clone();
         let batches = stream::iter(units).flat_map(move |unit| reading.clone().read(unit));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-}
-
-/// What every unit of a partition needs while it is read.
-#[derive(Debug, Clone)]
-struct UnitReader {
-    request: ScanRequest,
-    indexes: FileIndexes,
-    counters: Arc<ScanCounters>,
-}
-
-impl UnitReader {
-    /// Rows of one unit. Whether it is still of use is decided when it is first polled.
-    fn read(self, unit: ScanUnit) -> BoxStream<'static, DfResult<RecordBatch>> {
-        stream::once(async move {
-            let (min, max) = unit.bounds();
-            if self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max)) {
-                if matches!(unit.place, UnitPlace::RowGroup { .. }) {
-                    self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
-                }
-                return Ok(stream::empty().boxed());
-            }
-            match unit.place {
-                UnitPlace::Head(head) => self.read_head(&head, unit.part, unit.hides),
-                UnitPlace::RowGroup { file, index, selected } => {
-                    self.read_row_group(file, &index, &selected, unit.part, unit.hides)
-                }
-            }
-        })
-        .try_flatten()
-        .boxed()
-    }
-
-    fn read_head(
-        self,
-        head: &HeadPart,
-        part: usize,
-        hides: Vec<Arc<Hide>>,
-    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
-        let rows = project(head.rows(), widened(self.request.projection, &hides))?;
-        let starts: Vec<usize> = (0..rows.num_rows()).step_by(HEAD_UNIT_ROWS).collect();
-        let slices = starts.into_iter().map(move |start| {
-            let length = HEAD_UNIT_ROWS.min(rows.num_rows() - start);
-            self.keep_useful(&rows.slice(start, length), part, true, &hides)
-        });
-        Ok(stream::iter(slices).boxed())
-    }
-
-    /// The stream holds the file: the vacuum leaves alone what someone reads.
-    fn read_row_group(
-        self,
-        file: Arc<DataFile>,
-        index: &FileIndex,
-        selected: &Selected,
-        part: usize,
-        hides: Vec<Arc<Hide>>,
-    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
-        self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
-        let reader = self.indexes.reader(&file);
-        let columns = widened(self.request.projection, &hides);
-        let batches = read(file.path.clone(), reader, index, selected, columns, BATCH_ROWS).map_err(external)?;
-        let rows = batches.map(move |batch| {
-            let _held = &file;
-            self.keep_useful(&batch.map_err(external)?, part, false, &hides)
-        });
-        Ok(rows.boxed())
-    }
-
-    /// Rows inside the range as it stands now that are not deleted and, for the head, of wanted streams; as the scope
-    /// shows them.
-    fn keep_useful(
-        &self,
-        batch: &RecordBatch,
-        part: usize,
-        check_streams: bool,
-        hides: &[Arc<Hide>],
-    ) -> DfResult<RecordBatch> {
-        let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
-        let ts = batch.column(0).as_primitive::<Int64Type>().values();
-        let streams = batch.column(1).as_primitive::<UInt32Type>().values();
-        let chosen = &self.request.parts[part];
-        let flags = chosen.streams.as_flags();
-        let (start, end) = (range.start.0, range.end.0);
-        let in_time = BooleanBuffer::collect_bool(ts.len(), |row| (start <= ts[row]) & (ts[row] < end));
-        let keep = if check_streams {
-            let wanted = |row: usize| flags.get(streams[row] as usize).copied().unwrap_or(false);
-            &in_time & &BooleanBuffer::collect_bool(ts.len(), wanted)
-        } else {
-            in_time
-        };
-        let kept_rows = keep.count_set_bits();
-        let kept = if kept_rows == batch.num_rows() {
-            batch.clone()
-        } else {
-            filter_record_batch(batch, &BooleanArray::new(keep, None))?
-        };
-        let kept = without_hidden(kept, hides, self.request.projection)?;
-        let kept_rows = kept.num_rows();
-        self.counters.lines.fetch_add(kept_rows as u64, Ordering::Relaxed);
-        if let Some(lines) = kept.column_by_name(LINE) {
-            let bytes: u64 = lines.as_string_view().lengths().map(u64::from).sum();
-            self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
-        if chosen.masks.is_none() && chosen.offset == 0 {
-            return Ok(kept);
-        }
-        Ok(shown(kept, chosen)?)
     }
 }
 

@@ -8,7 +8,7 @@
 
 /// Why a text is no JSON object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ScanError {
+pub enum ScanError {
     UnknownValue,
     Malformed,
     String,
@@ -18,7 +18,8 @@ pub(super) enum ScanError {
 }
 
 impl ScanError {
-    pub(super) fn words(self) -> &'static str {
+    /// The words of Loki's parser.
+    pub fn words(self) -> &'static str {
         match self {
             ScanError::UnknownValue => "Unknown value type",
             ScanError::Malformed => "Malformed JSON error",
@@ -30,8 +31,9 @@ impl ScanError {
     }
 }
 
+/// What a value is, by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     String,
     Number,
     Object,
@@ -42,28 +44,28 @@ pub(super) enum Kind {
 
 /// A value: `start..end` is its text, without the quotes of a string; `after` is where scanning goes on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Value {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) after: usize,
+pub struct Value {
+    pub kind: Kind,
+    pub start: usize,
+    pub end: usize,
+    pub after: usize,
     /// For strings: has a backslash.
-    pub(super) escaped: bool,
+    pub escaped: bool,
     /// For strings: has a byte that is not ASCII.
-    pub(super) beyond_ascii: bool,
+    pub beyond_ascii: bool,
 }
 
 /// Where a string ends: `quote` is its closing quote.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StringEnd {
-    pub(super) quote: usize,
-    pub(super) escaped: bool,
-    pub(super) beyond_ascii: bool,
+pub struct StringEnd {
+    pub quote: usize,
+    pub escaped: bool,
+    pub beyond_ascii: bool,
 }
 
 /// The next byte that is no white space, at `from` or later.
 #[inline]
-pub(super) fn next_token(bytes: &[u8], from: usize) -> Option<usize> {
+pub fn next_token(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(byte) = bytes.get(at) {
         if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -86,7 +88,7 @@ fn matches_of(word: u64, byte: u8) -> u64 {
 
 /// The end of the string whose first character is at `from`, after the opening quote.
 #[inline]
-pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<StringEnd> {
+pub fn string_end(bytes: &[u8], from: usize) -> Option<StringEnd> {
     let (mut at, mut escaped, mut high) = (from, false, 0u64);
     loop {
         while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -117,7 +119,7 @@ pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<StringEnd> {
 }
 
 /// The position after the bracket that closes the one at `from`; only this kind of bracket is counted.
-pub(super) fn block_end(bytes: &[u8], from: usize, open: u8, close: u8) -> Option<usize> {
+pub fn block_end(bytes: &[u8], from: usize, open: u8, close: u8) -> Option<usize> {
     let (mut at, mut level) = (from, 0i64);
     loop {
         let byte = *bytes.get(at)?;
@@ -148,7 +150,7 @@ static ENDS_TOKEN: [bool; 256] = {
 
 /// The value at `from`, white space before it allowed.
 #[inline]
-pub(super) fn value_at(bytes: &[u8], from: usize) -> Result<Value, ScanError> {
+pub fn value_at(bytes: &[u8], from: usize) -> Result<Value, ScanError> {
     let start = next_token(bytes, from).ok_or(ScanError::Malformed)?;
     let plain = |kind, end| Value { kind, start, end, after: end, escaped: false, beyond_ascii: false };
     match bytes[start] {
@@ -181,7 +183,7 @@ pub(super) fn value_at(bytes: &[u8], from: usize) -> Result<Value, ScanError> {
 }
 
 /// Appends `text` with its escapes resolved; on an error `out` is as before.
-pub(super) fn unescape(text: &str, out: &mut String) -> Result<(), ScanError> {
+pub fn unescape(text: &str, out: &mut String) -> Result<(), ScanError> {
     let mark = out.len();
     let mut rest = text;
     while let Some(backslash) = memchr::memchr(b'\\', rest.as_bytes()) {
@@ -234,7 +236,7 @@ fn hex_unit(bytes: &[u8]) -> Option<u32> {
 
 /// Appends the unescaped text of a string as a label value: nothing when an escape is wrong, and a space for each
 /// replacement character, which labels may not hold.
-pub(super) fn push_label_value(text: &str, out: &mut String) {
+pub fn push_label_value(text: &str, out: &mut String) {
     let mark = out.len();
     if unescape(text, out).is_err() {
         return;

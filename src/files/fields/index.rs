@@ -1,0 +1,133 @@
+//! What a file says of its fields, in its footer.
+//!
+//! ```text
+//! key_value_metadata["millrace.fields"] = base64(lz4(json StoredFields))
+//! ```
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use parquet::file::metadata::ParquetMetaData;
+use serde::{Deserialize, Serialize};
+
+use super::columns::FieldColumn;
+use super::facts::{GroupFacts, MayHave};
+use super::split::Splitter;
+use super::template::{Member, SLOT, Template};
+
+/// Key of the footer entry.
+pub(in crate::files) const FOOTER_KEY: &str = "millrace.fields";
+/// Decoded size beyond which a footer is refused.
+const DECODED_BYTES_MAX: usize = 1 << 28;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredFields {
+    columns: Vec<FieldColumn>,
+    templates: Vec<Template>,
+    groups: Vec<GroupFacts>,
+}
+
+/// The fields of a file.
+#[derive(Debug)]
+pub struct FieldIndex {
+    columns: Vec<FieldColumn>,
+    templates: Vec<KnownTemplate>,
+    groups: Vec<GroupFacts>,
+    /// Places of the id columns.
+    ids: Vec<u32>,
+    bytes: usize,
+}
+
+/// A template that fits its columns.
+#[derive(Debug)]
+pub(super) struct KnownTemplate {
+    pub(super) text: String,
+    /// The column of each slot.
+    pub(super) columns: Vec<u32>,
+    pub(super) members: Vec<Member>,
+}
+
+/// The footer entry of a file that was written by `splitter`, with the facts of its row groups.
+pub(in crate::files) fn encode(splitter: &Splitter, groups: Vec<GroupFacts>) -> String {
+    let stored = StoredFields {
+        columns: splitter.columns().columns.clone(),
+        templates: splitter.templates().cloned().collect(),
+        groups,
+    };
+    let json = serde_json::to_vec(&stored).expect("strings and integers always serialise");
+    STANDARD.encode(lz4_flex::compress_prepend_size(&json))
+}
+
+impl FieldIndex {
+    /// # Errors
+    /// A text naming what is wrong.
+    pub(in crate::files) fn decode(text: &str, metadata: &ParquetMetaData) -> Result<Self, String> {
+        Self::decode_groups(text, metadata.num_row_groups())
+    }
+
+    pub(super) fn decode_groups(text: &str, row_groups: usize) -> Result<Self, String> {
+        let packed = STANDARD.decode(text).map_err(|e| e.to_string())?;
+        let size = packed.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        if size > DECODED_BYTES_MAX {
+            return Err(format!("claims {size} bytes, at most {DECODED_BYTES_MAX} are read"));
+        }
+        let json = lz4_flex::decompress_size_prepended(&packed).map_err(|e| e.to_string())?;
+        let StoredFields { columns, templates, groups } = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
+        if groups.len() != row_groups {
+            return Err(format!("tells of {} row groups, not {row_groups}", groups.len()));
+        }
+        let ids: Vec<u32> = columns.iter().zip(0..).filter(|(column, _)| column.id).map(|(_, at)| at).collect();
+        if groups.iter().any(|group| group.ids.len() != ids.len()) {
+            return Err("its id columns and their facts differ in number".to_owned());
+        }
+        let templates = templates.into_iter().map(|t| KnownTemplate::of(t, columns.len())).collect::<Result<_, _>>()?;
+        Ok(FieldIndex { columns, templates, groups, ids, bytes: json.len() * 2 })
+    }
+
+    pub fn columns(&self) -> &[FieldColumn] {
+        &self.columns
+    }
+
+    pub(super) fn templates(&self) -> &[KnownTemplate] {
+        &self.templates
+    }
+
+    /// Whether every line of a row group was taken apart.
+    pub fn is_split(&self, row_group: usize) -> bool {
+        self.groups[row_group].is_split()
+    }
+
+    /// Whether a value of column `column` in a row group can be `value`, which needs no escapes. None: nobody knows.
+    pub(in crate::files) fn value_may_be(&self, row_group: usize, column: usize, value: &str) -> Option<bool> {
+        let id = self.ids.iter().position(|at| *at as usize == column)?;
+        self.groups[row_group].ids[id].may_be(value)
+    }
+
+    /// Whether lines of a row group can have `text` as a part.
+    pub fn may_have(&self, row_group: usize, text: &str) -> MayHave {
+        self.groups[row_group].may_have(text, &self.ids)
+    }
+
+    /// Memory, about.
+    pub(in crate::files) fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl KnownTemplate {
+    fn of(template: Template, columns: usize) -> Result<Self, String> {
+        let Template { text, columns: of_slots, members } = template;
+        let slots = of_slots.len();
+        let inside = |member: &Member| {
+            let of_text = text.get(member.text.start as usize..member.text.end as usize);
+            let (start, end) = (member.slots.start as usize, member.slots.end as usize);
+            of_text.is_some_and(|part| part.matches(SLOT).count() == end.saturating_sub(start)) && end <= slots
+        };
+        if text.matches(SLOT).count() != slots
+            || of_slots.iter().any(|at| *at as usize >= columns)
+            || !members.iter().all(inside)
+        {
+            return Err("a template does not fit its columns".to_owned());
+        }
+        Ok(KnownTemplate { text, columns: of_slots, members })
+    }
+}

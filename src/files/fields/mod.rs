@@ -1,0 +1,34 @@
+//! JSON lines as columns: every field of the lines of a file in a column of its own, the rest of the text once.
+//!
+//! ```text
+//! lines ─ Splitter ─▶ template, line (what is no JSON), $.level, $.status, … ─▶ Parquet
+//!                        └ footer: FieldIndex (columns, templates, facts of each row group)
+//! Parquet ─ Recipe ─▶ lines, or lines with some members alone
+//! ```
+//!
+//! Reading order: `template` (a line without its values), `columns` (which fields get one), `split` and `rebuild`,
+//! `facts` (what no line of a row group has), `index` (the footer).
+//!
+//! Invariants: a line comes back byte by byte; a narrowed line gives the JSON parsers for its members what the
+//! whole line gives. Why it is so: `docs/decisions/0050-fields-as-columns.md`.
+
+mod columns;
+mod facts;
+mod index;
+mod rebuild;
+mod split;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use columns::parquet_names;
+pub use columns::{FieldColumn, FieldColumns};
+pub(super) use facts::GroupFacts;
+pub use facts::MayHave;
+pub use index::FieldIndex;
+pub(super) use index::{FOOTER_KEY, encode};
+pub use rebuild::Members;
+pub(super) use rebuild::Recipe;
+pub(super) use split::Splitter;
+pub use template::{Member, MemberKind};

@@ -1,0 +1,275 @@
+//! Columns become lines again: the reader's side.
+//!
+//! ```text
+//! template ─┐
+//! fields   ─┼─▶ the line, byte by byte                    all members
+//! line     ─┘   {"status":200}                            some members: a line that says of them what the whole does
+//! ```
+//!
+//! A narrowed line has the wanted members as they stand in the line, in their order. Where all of its values come
+//! from dictionaries, equal lines are made once and rows refer to them by number.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray, StringViewArray, UInt32Array, make_view,
+};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{Int32Type, UInt32Type};
+
+use super::index::FieldIndex;
+use super::template::{Member, SLOT};
+use crate::files::FilesError;
+
+/// Distinct combinations of dictionary values and templates that are numbered; with more, lines are made row by row.
+const NUMBERED_MAX: usize = 1 << 17;
+/// Bytes of lines after which a new buffer is begun: a view can point into the first 4 GiB of one.
+const BLOCK_BYTES: usize = 4 << 20;
+
+/// Which members of lines a reader needs.
+#[derive(Clone)]
+pub struct Members(Arc<dyn Fn(&Member) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Members")
+    }
+}
+
+impl Members {
+    pub fn new(wanted: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
+        Members(Arc::new(wanted))
+    }
+}
+
+/// How lines of one row group are made: what of each template, from which columns.
+#[derive(Debug)]
+pub(in crate::files) struct Recipe {
+    /// By template: texts around slots, and the slots' places in `columns`.
+    parts: Vec<Vec<Part>>,
+    /// Places of the field columns that are read, ascending.
+    columns: Vec<u32>,
+    narrowed: bool,
+}
+
+#[derive(Debug)]
+enum Part {
+    Text(Box<str>),
+    Value(usize),
+}
+
+/// The values of one column of a batch.
+enum Values<'a> {
+    View(&'a StringViewArray),
+    Coded(&'a Int32Array, &'a StringArray),
+}
+
+impl<'a> Values<'a> {
+    fn of(array: &'a ArrayRef) -> Self {
+        match array.as_any_dictionary_opt() {
+            Some(_) => {
+                let coded = array.as_dictionary::<Int32Type>();
+                Values::Coded(coded.keys(), coded.values().as_string())
+            }
+            None => Values::View(array.as_string_view()),
+        }
+    }
+
+    #[inline]
+    fn value(&self, row: usize) -> &'a str {
+        match self {
+            Values::View(views) => views.value(row),
+            Values::Coded(keys, values) => {
+                // A null has no code; its template has no slot for the column either.
+                let code = keys.values()[row] as usize;
+                if code < values.len() { values.value(code) } else { "" }
+            }
+        }
+    }
+}
+
+impl Recipe {
+    /// Whole lines.
+    pub(in crate::files) fn whole(index: &FieldIndex) -> Self {
+        let mut columns: Vec<u32> = index.templates().iter().flat_map(|template| template.columns.clone()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let parts = index.templates().iter().map(|template| {
+            let mut parts = Vec::new();
+            push_parts(&mut parts, &template.text, &template.columns, &columns);
+            parts
+        });
+        Recipe { parts: parts.collect(), columns, narrowed: false }
+    }
+
+    /// Lines with the wanted members alone; none where a row group has whole lines, which are not narrowed.
+    pub(in crate::files) fn narrowed(index: &FieldIndex, row_group: usize, members: &Members) -> Option<Self> {
+        if !index.is_split(row_group) {
+            return None;
+        }
+        let wanted = |member: &&Member| (members.0)(member);
+        let slots = |member: &Member| member.slots.start as usize..member.slots.end as usize;
+        let templates = index.templates();
+        let mut columns: Vec<u32> = templates
+            .iter()
+            .flat_map(|t| t.members.iter().filter(wanted).flat_map(|member| t.columns[slots(member)].to_vec()))
+            .collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let parts = templates.iter().map(|template| {
+            // White space in front of an object makes a difference to one of the parsers.
+            let opening = template.text.find('{').map_or(0, |at| at + 1);
+            let mut parts = vec![Part::Text(template.text[..opening].into())];
+            for (at, member) in template.members.iter().filter(wanted).enumerate() {
+                if at > 0 {
+                    parts.push(Part::Text(",".into()));
+                }
+                let Range { start, end } = member.text;
+                let text = &template.text[start as usize..end as usize];
+                push_parts(&mut parts, text, &template.columns[slots(member)], &columns);
+            }
+            parts.push(Part::Text("}".into()));
+            joined(parts)
+        });
+        Some(Recipe { parts: parts.collect(), columns, narrowed: true })
+    }
+
+    /// Places of the field columns that are read, ascending.
+    pub(in crate::files) fn columns(&self) -> &[u32] {
+        &self.columns
+    }
+
+    pub(in crate::files) fn is_narrowed(&self) -> bool {
+        self.narrowed
+    }
+
+    /// The lines of a batch: a `StringViewArray`, or a dictionary of lines by `UInt32`.
+    pub(in crate::files) fn lines(
+        &self,
+        template: &Int32Array,
+        whole: Option<&StringViewArray>,
+        fields: &[ArrayRef],
+    ) -> Result<ArrayRef, FilesError> {
+        let values: Vec<Values<'_>> = fields.iter().map(Values::of).collect();
+        if self.narrowed
+            && let Some(numbered) = self.numbered(template, &values)?
+        {
+            return Ok(numbered);
+        }
+        let mut lines = LineBuilder::default();
+        for row in 0..template.len() {
+            match (template.is_null(row), whole) {
+                (true, Some(whole)) => lines.block.extend_from_slice(whole.value(row).as_bytes()),
+                (true, None) => {}
+                (false, _) => self.push_line(template.value(row), &values, row, &mut lines.block)?,
+            }
+            lines.end_line();
+        }
+        lines.finish()
+    }
+
+    fn parts_of(&self, template: i32) -> Result<&[Part], FilesError> {
+        let parts = usize::try_from(template).ok().and_then(|at| self.parts.get(at));
+        parts.map(Vec::as_slice).ok_or(FilesError::NoTemplate { number: template })
+    }
+
+    #[inline]
+    fn push_line(&self, template: i32, values: &[Values<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), FilesError> {
+        for part in self.parts_of(template)? {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Value(at) => out.extend_from_slice(values[*at].value(row).as_bytes()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lines by number, when all values are coded and few enough.
+    fn numbered(&self, template: &Int32Array, values: &[Values<'_>]) -> Result<Option<ArrayRef>, FilesError> {
+        let mut coded = Vec::with_capacity(values.len());
+        let mut combinations = self.parts.len().max(1);
+        for of_column in values {
+            let Values::Coded(keys, texts) = of_column else { return Ok(None) };
+            // One more for null.
+            let width = texts.len() + 1;
+            combinations = combinations.saturating_mul(width);
+            coded.push((keys, width));
+        }
+        if combinations > NUMBERED_MAX {
+            return Ok(None);
+        }
+        let mut number_of = vec![u32::MAX; combinations];
+        let mut numbers: Vec<u32> = Vec::with_capacity(template.len());
+        let mut lines = LineBuilder::default();
+        for row in 0..template.len() {
+            let mut combination = template.values()[row] as usize;
+            for (keys, width) in &coded {
+                let code = if keys.is_null(row) { width - 1 } else { keys.values()[row] as usize };
+                combination = combination * width + code;
+            }
+            let number =
+                number_of.get_mut(combination).ok_or(FilesError::NoTemplate { number: template.value(row) })?;
+            if *number == u32::MAX {
+                *number = lines.views.len() as u32;
+                self.push_line(template.value(row), values, row, &mut lines.block)?;
+                lines.end_line();
+            }
+            numbers.push(*number);
+        }
+        let numbers = UInt32Array::from(numbers);
+        Ok(Some(Arc::new(DictionaryArray::<UInt32Type>::try_new(numbers, lines.finish()?)?)))
+    }
+}
+
+fn push_parts(parts: &mut Vec<Part>, text: &str, slots: &[u32], columns: &[u32]) {
+    let mut slots = slots.iter();
+    for (at, piece) in text.split(SLOT).enumerate() {
+        if at > 0
+            && let Some(place) = slots.next().and_then(|slot| columns.binary_search(slot).ok())
+        {
+            parts.push(Part::Value(place));
+        }
+        if !piece.is_empty() {
+            parts.push(Part::Text(piece.into()));
+        }
+    }
+}
+
+/// Neighbouring texts as one.
+fn joined(parts: Vec<Part>) -> Vec<Part> {
+    let mut all: Vec<Part> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match (all.last_mut(), part) {
+            (Some(Part::Text(before)), Part::Text(text)) => *before = format!("{before}{text}").into(),
+            (_, part) => all.push(part),
+        }
+    }
+    all
+}
+
+/// Lines while they are made.
+#[derive(Default)]
+struct LineBuilder {
+    done: Vec<Buffer>,
+    block: Vec<u8>,
+    /// Where the line being made starts in the block.
+    start: usize,
+    views: Vec<u128>,
+}
+
+impl LineBuilder {
+    fn end_line(&mut self) {
+        let view = make_view(&self.block[self.start..], self.done.len() as u32, self.start as u32);
+        self.views.push(view);
+        if self.block.len() >= BLOCK_BYTES {
+            self.done.push(Buffer::from_vec(std::mem::take(&mut self.block)));
+        }
+        self.start = self.block.len();
+    }
+
+    fn finish(mut self) -> Result<ArrayRef, FilesError> {
+        self.done.push(Buffer::from_vec(self.block));
+        Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(self.views), self.done, None)?))
+    }
+}

@@ -1,0 +1,214 @@
+//! Lines become columns: the writer's side.
+//!
+//! ```text
+//! line ─ like the last ones? ─▶ values by template ─▶ template number, views of the values in their columns
+//!      └ else parsed ─▶ a known template, a new one, or the whole line
+//! ```
+//!
+//! Values are views of the lines' own buffers: nothing is copied. Work for a line of a known kind is one walk over it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int32Array, StringViewArray, make_view, new_null_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::DataType;
+
+use super::columns::FieldColumns;
+use super::facts::{GroupFacts, IdFacts, Trigrams};
+use super::template::{Parsed, SLOT, Template, match_pieces, parse};
+use crate::files::FilesError;
+
+/// Kinds of lines a file keeps apart; lines of further kinds stay whole.
+const TEMPLATES_MAX: usize = 1_024;
+/// Kinds that were not let in and are remembered as such.
+const REFUSED_MAX: usize = 1_024;
+/// Kinds tried before a line is parsed.
+const RECENT: usize = 4;
+
+/// Takes the lines of one file apart.
+#[derive(Debug)]
+pub(in crate::files) struct Splitter {
+    columns: FieldColumns,
+    by_path: HashMap<String, u32>,
+    /// Place of each column among the id columns.
+    id_of: Vec<Option<usize>>,
+    templates: Vec<Known>,
+    /// Template numbers by text; none for kinds that stay whole.
+    by_text: HashMap<String, Option<u32>>,
+    recent: Vec<u32>,
+    values: Vec<Range<u32>>,
+    facts: GroupFacts,
+    /// Templates whose text is in the trigrams of this row group.
+    in_facts: Vec<bool>,
+}
+
+#[derive(Debug)]
+struct Known {
+    template: Template,
+    pieces: Vec<Box<str>>,
+}
+
+/// The columns that lines became.
+#[derive(Debug)]
+pub(in crate::files) struct SplitLines {
+    /// Null where the line stayed whole.
+    pub(in crate::files) template: ArrayRef,
+    /// Null where it did not.
+    pub(in crate::files) line: ArrayRef,
+    /// In the order of the columns.
+    pub(in crate::files) fields: Vec<ArrayRef>,
+}
+
+/// One column of a batch while it is filled.
+struct Filling {
+    views: Vec<u128>,
+    valid: Vec<bool>,
+}
+
+impl Splitter {
+    pub(in crate::files) fn new(columns: FieldColumns) -> Self {
+        let by_path = columns.columns.iter().zip(0..).map(|(column, at)| (column.path.clone(), at)).collect();
+        let mut ids = 0..;
+        let id_of: Vec<_> = columns.columns.iter().map(|column| column.id.then(|| ids.next()).flatten()).collect();
+        let mut splitter = Splitter {
+            columns,
+            by_path,
+            id_of,
+            templates: Vec::new(),
+            by_text: HashMap::new(),
+            recent: Vec::new(),
+            values: Vec::new(),
+            facts: GroupFacts::default(),
+            in_facts: Vec::new(),
+        };
+        splitter.take_facts();
+        splitter
+    }
+
+    pub(in crate::files) fn columns(&self) -> &FieldColumns {
+        &self.columns
+    }
+
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().map(|known| &known.template)
+    }
+
+    /// What is known of the lines split since the last call.
+    pub(in crate::files) fn take_facts(&mut self) -> GroupFacts {
+        let ids = self.id_of.iter().flatten().map(|_| IdFacts::default()).collect();
+        let fresh = GroupFacts { whole_rows: 0, ids, trigrams: Trigrams::default() };
+        self.in_facts.iter_mut().for_each(|known| *known = false);
+        std::mem::replace(&mut self.facts, fresh)
+    }
+
+    /// Splits the lines of one batch.
+    pub(in crate::files) fn split(&mut self, lines: &StringViewArray) -> Result<SplitLines, FilesError> {
+        let rows = lines.len();
+        let mut template: Vec<Option<i32>> = Vec::with_capacity(rows);
+        let mut whole: Vec<bool> = Vec::with_capacity(rows);
+        let mut filling: Vec<Option<Filling>> = self.columns.columns.iter().map(|_| None).collect();
+        let mut values = std::mem::take(&mut self.values);
+        for (row, view) in lines.views().iter().enumerate() {
+            let line = lines.value(row);
+            let kind = self.kind_of(line, &mut values);
+            template.push(kind.map(|kind| kind as i32));
+            whole.push(kind.is_none());
+            let Some(kind) = kind else {
+                self.facts.whole_rows += 1;
+                self.facts.trigrams.add(line.as_bytes());
+                continue;
+            };
+            self.note(kind, line, &values);
+            // A line of up to 12 bytes has no buffer, and neither have its values.
+            let (block, offset) = ((*view >> 64) as u32, (*view >> 96) as u32);
+            for (column, range) in self.templates[kind as usize].template.columns.iter().zip(&values) {
+                let value = &line.as_bytes()[range.start as usize..range.end as usize];
+                let of_column = filling[*column as usize]
+                    .get_or_insert_with(|| Filling { views: vec![0; rows], valid: vec![false; rows] });
+                let at = if value.len() > 12 { offset + range.start } else { 0 };
+                of_column.views[row] = make_view(value, block, at);
+                of_column.valid[row] = true;
+            }
+        }
+        self.values = values;
+        let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| whole[row]));
+        let line = StringViewArray::try_new(lines.views().clone(), lines.data_buffers().to_vec(), Some(nulls))?;
+        let fields = filling.into_iter().map(|of_column| {
+            of_column.map_or_else(
+                || Ok(new_null_array(&DataType::Utf8View, rows)),
+                |Filling { views, valid }| {
+                    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| valid[row]));
+                    let buffers = lines.data_buffers().to_vec();
+                    Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(views), buffers, Some(nulls))?) as ArrayRef)
+                },
+            )
+        });
+        let fields = fields.collect::<Result<Vec<_>, FilesError>>()?;
+        Ok(SplitLines { template: Arc::new(Int32Array::from(template)), line: Arc::new(line), fields })
+    }
+
+    /// The template of a line and its values; none when it stays whole.
+    fn kind_of(&mut self, line: &str, values: &mut Vec<Range<u32>>) -> Option<u32> {
+        for (at, kind) in self.recent.iter().enumerate() {
+            if match_pieces(&self.templates[*kind as usize].pieces, line, values) {
+                let kind = *kind;
+                self.recent[..=at].rotate_right(1);
+                return Some(kind);
+            }
+        }
+        let parsed = parse(line)?;
+        let kind = match self.by_text.get(&parsed.text) {
+            Some(known) => *known,
+            None => self.admit(&parsed),
+        }?;
+        *values = parsed.values;
+        self.recent.insert(0, kind);
+        self.recent.truncate(RECENT);
+        Some(kind)
+    }
+
+    /// A kind of line that was not met before.
+    fn admit(&mut self, parsed: &Parsed) -> Option<u32> {
+        let columns: Option<Vec<u32>> = parsed.paths.iter().map(|path| self.by_path.get(path).copied()).collect();
+        let Some(columns) = columns.filter(|_| self.templates.len() < TEMPLATES_MAX) else {
+            if self.by_text.len() < TEMPLATES_MAX + REFUSED_MAX {
+                self.by_text.insert(parsed.text.clone(), None);
+            }
+            return None;
+        };
+        let number = self.templates.len() as u32;
+        let template = Template { text: parsed.text.clone(), columns, members: parsed.members.clone() };
+        let pieces = template.pieces().map(Box::from).collect();
+        self.templates.push(Known { template, pieces });
+        self.in_facts.push(false);
+        self.by_text.insert(parsed.text.clone(), Some(number));
+        Some(number)
+    }
+
+    /// Adds a line to the facts of the row group.
+    #[inline]
+    fn note(&mut self, kind: u32, line: &str, values: &[Range<u32>]) {
+        let known = &self.templates[kind as usize];
+        let facts = &mut self.facts;
+        if !std::mem::replace(&mut self.in_facts[kind as usize], true) {
+            known.template.text.split(SLOT).for_each(|piece| facts.trigrams.add(piece.as_bytes()));
+        }
+        let bytes = line.as_bytes();
+        for ((column, range), piece) in known.template.columns.iter().zip(values).zip(&known.pieces) {
+            let (start, end) = (range.start as usize, range.end as usize);
+            let quoted = piece.ends_with('"');
+            let id = self.id_of[*column as usize];
+            if let Some(id) = id {
+                facts.ids[id].add(&bytes[start..end]);
+            }
+            if !quoted {
+                // What is looked for may reach over the ends of a value without quotes.
+                facts.trigrams.add(&bytes[start.saturating_sub(2)..(end + 2).min(bytes.len())]);
+            } else if id.is_none() {
+                facts.trigrams.add(&bytes[start..end]);
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Lines through columns and back.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, StringViewArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type};
+use proptest::prelude::*;
+
+use super::*;
+use crate::types::rows::Lines;
+
+/// Splits `lines` and puts them together, with values coded as a file has them.
+fn through(lines: &[String], members: Option<&Members>, coded: bool) -> (Vec<String>, bool) {
+    let array = StringViewArray::from_iter_values(lines);
+    let mut splitter = Splitter::new(FieldColumns::choose(lines.iter().map(String::as_str)));
+    if splitter.columns().is_empty() {
+        return (lines.to_vec(), false);
+    }
+    let split = splitter.split(&array).expect("split");
+    let facts = splitter.take_facts();
+    let is_split = facts.is_split();
+    let index = FieldIndex::decode_groups(&encode(&splitter, vec![facts]), 1).expect("decoded");
+    let recipe = match members {
+        Some(members) => match Recipe::narrowed(&index, 0, members) {
+            Some(recipe) => recipe,
+            None => return (lines.to_vec(), is_split),
+        },
+        None => Recipe::whole(&index),
+    };
+    let fields: Vec<ArrayRef> = recipe
+        .columns()
+        .iter()
+        .map(|column| {
+            let values = &split.fields[*column as usize];
+            match coded {
+                true => coded_values(values),
+                false => values.clone(),
+            }
+        })
+        .collect();
+    let whole = (!recipe.is_narrowed()).then(|| split.line.as_string_view());
+    let back = recipe.lines(split.template.as_primitive(), whole, &fields).expect("lines");
+    let back = Lines::of(&back);
+    ((0..lines.len()).map(|row| back.value(row).to_owned()).collect(), is_split)
+}
+
+fn coded_values(values: &ArrayRef) -> ArrayRef {
+    let plain = cast(values, &DataType::Utf8).expect("text");
+    let coded: DictionaryArray<Int32Type> = plain.as_string::<i32>().iter().collect();
+    Arc::new(coded)
+}
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[test]
+fn lines_come_back_and_narrow() {
+    let lines = owned(&[
+        r#"{"level":"info","msg":"a \"quoted\" word","n":12345678901234,"user":{"id":"u1","tags":["x","y"]}}"#,
+        r#"{"level":"error","msg":"a value that is longer than twelve bytes","n":-0.5,"user":{"id":"u2","tags":[]}}"#,
+        r#" {"n" : 1, "level": null}"#,
+        r#"{}"#,
+    ]);
+    for coded in [false, true] {
+        assert_eq!(through(&lines, None, coded).0, lines);
+        let members = Members::new(|member| member.key == "n" || member.key == "user");
+        let (narrowed, is_split) = through(&lines, Some(&members), coded);
+        assert!(is_split);
+        assert_eq!(
+            narrowed,
+            [
+                r#"{"n":12345678901234,"user":{"id":"u1","tags":["x","y"]}}"#,
+                r#"{"n":-0.5,"user":{"id":"u2","tags":[]}}"#,
+                r#" {"n" : 1}"#,
+                "{}"
+            ]
+        );
+        assert_eq!(through(&lines, Some(&Members::new(|_| false)), coded).0, ["{}", "{}", " {}", "{}"]);
+    }
+}
+
+#[test]
+fn lines_that_are_no_json_stay_whole() {
+    let lines = owned(&["plain text", r#"{"a":1}"#, "level=info msg=x", r#"{"a":"broken"#, ""]);
+    let (back, is_split) = through(&lines, None, false);
+    assert_eq!(back, lines);
+    assert!(!is_split);
+    assert_eq!(through(&lines, Some(&Members::new(|_| false)), false).0, lines);
+}
+
+/// JSON with odd spacing, escapes, nesting, repeated keys; sometimes cut short.
+fn json_line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec!["a", "b", "a_b", "trace", "ключ", "x y", "e\\n", ""]);
+    let scalar = prop_oneof![
+        "[a-z\\\\/\" żó]{0,20}".prop_map(|text| serde_json::to_string(&text).expect("text")),
+        any::<i32>().prop_map(|n| n.to_string()),
+        Just("1.50".to_owned()),
+        Just("true".to_owned()),
+        Just("null".to_owned()),
+        Just(r#"["a",{"b":"]"}]"#.to_owned()),
+    ];
+    let object = |value: BoxedStrategy<String>| {
+        let pair = (key.clone(), prop::sample::select(vec!["", " "]), value);
+        prop::collection::vec(pair, 0..5).prop_map(|pairs| {
+            let members = pairs.iter().map(|(key, space, value)| format!("\"{key}\"{space}:{space}{value}"));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        })
+    };
+    let nested = object(scalar.clone().boxed());
+    let line = object(prop_oneof![3 => scalar, 1 => nested].boxed());
+    (line, 0usize..60).prop_map(|(line, cut)| match line.char_indices().nth(cut).filter(|_| cut < 8) {
+        Some((at, _)) => line[..at].to_owned(),
+        None => line,
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_line_comes_back(lines in prop::collection::vec(json_line(), 1..60), coded: bool) {
+        prop_assert_eq!(through(&lines, None, coded).0, lines);
+    }
+
+    #[test]
+    fn what_is_in_a_line_is_not_ruled_out(lines in prop::collection::vec(json_line(), 1..40), row: prop::sample::Index, from: prop::sample::Index, length in 1usize..12) {
+        let array = StringViewArray::from_iter_values(&lines);
+        let mut splitter = Splitter::new(FieldColumns::choose(lines.iter().map(String::as_str)));
+        prop_assume!(!splitter.columns().is_empty());
+        splitter.split(&array).expect("split");
+        let facts = splitter.take_facts();
+        let index = FieldIndex::decode_groups(&encode(&splitter, vec![facts]), 1).expect("decoded");
+        let line: Vec<char> = lines[row.index(lines.len())].chars().collect();
+        prop_assume!(!line.is_empty());
+        let start = from.index(line.len());
+        let text: String = line[start..(start + length).min(line.len())].iter().collect();
+        prop_assert!(index.may_have(0, &text) != MayHave::No, "{}", text);
+    }
+}

@@ -1,0 +1,86 @@
+//! What became of rows before, where equal rows are told apart by numbers.
+//!
+//! Lines that come from dictionaries have numbers ([`crate::types::rows::Lines::Numbered`]); without metadata a
+//! stream, a level and a line decide what a pipeline makes of a row, so it runs once for each three.
+
+use arrow::array::{Array, StringViewArray};
+
+/// Levels told apart in one batch; with more the rows are run one by one.
+const LEVELS_MAX: usize = 16;
+/// Entries of a table at most.
+const FATES_MAX: usize = 1 << 21;
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Fate {
+    Dropped,
+    /// It has an error, of which the first by time counts.
+    Refused,
+    /// Its series and its value.
+    Kept(u32, f64),
+}
+
+/// The fates of the rows of one batch.
+pub(super) struct KnownRows<'a> {
+    numbers: &'a [u32],
+    lines: usize,
+    /// The level of each row by number, 0 for none; empty when there are no levels.
+    levels: Vec<u8>,
+    /// By level and line: for which stream, and what.
+    fates: Vec<(u32, Fate)>,
+}
+
+impl<'a> KnownRows<'a> {
+    /// None where a table would be too large.
+    pub(super) fn new(numbers: &'a [u32], lines: usize, level: Option<&StringViewArray>) -> Option<Self> {
+        let (levels, distinct) = match level.filter(|level| level.null_count() < level.len()) {
+            Some(level) => number_levels(level)?,
+            None => (Vec::new(), 1),
+        };
+        let entries = lines.checked_mul(distinct).filter(|entries| *entries <= FATES_MAX)?;
+        Some(KnownRows { numbers, lines, levels, fates: vec![(u32::MAX, Fate::Dropped); entries] })
+    }
+
+    #[inline]
+    fn place(&self, row: usize) -> usize {
+        let level = self.levels.get(row).copied().unwrap_or(0);
+        usize::from(level) * self.lines + self.numbers[row] as usize
+    }
+
+    /// What became of a row like this one. A row that is refused is to be run again: its time matters.
+    #[inline]
+    pub(super) fn fate(&self, row: usize, stream: u32) -> Option<Fate> {
+        let (of_stream, fate) = self.fates[self.place(row)];
+        (of_stream == stream && fate != Fate::Refused).then_some(fate)
+    }
+
+    pub(super) fn note(&mut self, row: usize, stream: u32, fate: Fate) {
+        let place = self.place(row);
+        self.fates[place] = (stream, fate);
+    }
+}
+
+/// The level of each row by number, and how many there are with none; short levels only, which are their own views.
+fn number_levels(level: &StringViewArray) -> Option<(Vec<u8>, usize)> {
+    let mut known: Vec<u128> = Vec::new();
+    let mut numbers = Vec::with_capacity(level.len());
+    for (row, view) in level.views().iter().enumerate() {
+        if level.is_null(row) {
+            numbers.push(0);
+            continue;
+        }
+        if *view as u32 > 12 {
+            return None;
+        }
+        let at = match known.iter().position(|seen| seen == view) {
+            Some(at) => at,
+            None if known.len() == LEVELS_MAX => return None,
+            None => {
+                known.push(*view);
+                known.len() - 1
+            }
+        };
+        numbers.push(at as u8 + 1);
+    }
+    Some((numbers, known.len() + 1))
+}

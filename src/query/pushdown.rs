@@ -1,0 +1,108 @@
+//! What a pipeline lets its scan leave out: members of lines, rows, row groups.
+//!
+//! Everything here is a hint: a scan that ignores it gives the same answer. It is not made use of where lines are
+//! masked before the pipeline sees them.
+
+use std::sync::Arc;
+
+use crate::files::fields::Members;
+use crate::files::skip::{Sought, SoughtValue};
+use crate::logql::ast::{Grouping, LabelFilter, LogExpr, MatchOp, Stage};
+use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
+use crate::query::row::{Output, RowPipeline, label_name_of_path, prefilter_stages};
+use crate::query::visible::ChosenPart;
+use crate::streams::{StreamRef, TenantStreams};
+
+/// Hints for one scan.
+#[derive(Debug, Clone, Default)]
+pub struct Pushdown {
+    /// The members of a line that the pipeline sees, when not all.
+    pub members: Option<Members>,
+    /// Tells by some members that a row will be dropped.
+    pub prefilter: Option<Prefilter>,
+    /// What every row that is kept has.
+    pub sought: Sought,
+    /// Kept rows have these values, unless a stream or metadata label has the name.
+    values: Vec<(String, SoughtValue)>,
+}
+
+/// The first stages of a pipeline, over lines with the members that they see.
+#[derive(Debug, Clone)]
+pub struct Prefilter {
+    pub program: RowProgram,
+    pub members: Members,
+}
+
+impl Pushdown {
+    /// What `program`, compiled from `log`, lets a scan leave out.
+    pub fn of(log: &LogExpr, program: &RowProgram) -> Self {
+        let members = program.pipeline.members();
+        let prefilter = if members.is_none() { prefilter(log, program) } else { None };
+        let literals = program.pipeline.leading_line_filters().iter().filter_map(|test| test.required_literal());
+        let sought = Sought { texts: literals.collect(), values: Vec::new() };
+        Pushdown { members, prefilter, sought, values: values(&log.stages) }
+    }
+
+    /// The hints that hold for these parts of a scan.
+    pub fn for_parts(mut self, parts: &[ChosenPart], streams: &TenantStreams) -> Self {
+        if parts.iter().any(|part| part.masks.is_some()) {
+            return Pushdown::default();
+        }
+        let has_label = |name: &str| {
+            parts.iter().any(|part| {
+                let chosen = part.streams.as_flags().iter().zip(0..).filter(|(chosen, _)| **chosen);
+                chosen.into_iter().any(|(_, own)| streams.get(StreamRef(own + part.offset)).labels.get(name).is_some())
+            })
+        };
+        let values = std::mem::take(&mut self.values);
+        self.sought.values.extend(values.into_iter().filter(|(name, _)| !has_label(name)).map(|(_, value)| value));
+        self
+    }
+}
+
+fn prefilter(log: &LogExpr, program: &RowProgram) -> Option<Prefilter> {
+    let stages = prefilter_stages(&log.stages)?;
+    let by_nothing = Grouping { without: false, labels: Vec::new() };
+    let output = Output::Metric { grouping: Some(&by_nothing), absent: false, merges: false };
+    let pipeline = RowPipeline::compile(&stages, output).ok()?;
+    let members = pipeline.members()?;
+    Some(Prefilter { program: RowProgram { pipeline: Arc::new(pipeline), ..program.clone() }, members })
+}
+
+/// The fields that must be equal to a text: label filters right behind a `| json` without expressions.
+fn values(stages: &[Stage]) -> Vec<(String, SoughtValue)> {
+    let Some(stages) = prefilter_stages(stages) else { return Vec::new() };
+    let mut found = Vec::new();
+    if matches!(&stages[0], Stage::Json { fields } if fields.is_empty()) {
+        for stage in &stages[1..] {
+            if let Stage::LabelFilter(filter) = stage {
+                push_equals(filter, &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn push_equals(filter: &LabelFilter, found: &mut Vec<(String, SoughtValue)>) {
+    match filter {
+        LabelFilter::And(left, right) => {
+            push_equals(left, found);
+            push_equals(right, found);
+        }
+        LabelFilter::Text(matcher) if matcher.op == MatchOp::Equal && !matcher.value.is_empty() => {
+            let name = matcher.name.clone();
+            if name == DETECTED_LEVEL || name.starts_with("__") {
+                return;
+            }
+            let is_column = {
+                let name = name.clone();
+                Arc::new(move |path: &[&str]| {
+                    let keys: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
+                    label_name_of_path(&keys) == name
+                })
+            };
+            found.push((name, SoughtValue { is_column, value: matcher.value.clone() }));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,188 @@
+//! Reads the units of a partition: skips what cannot matter, reads the rest, keeps the rows that do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int64Type, UInt32Type};
+use datafusion::common::Result as DfResult;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::{HEAD_UNIT_ROWS, ScanCounters, ScanRequest, ScanUnit, UnitPlace, external};
+use crate::catalog::Hide;
+use crate::files::read::{Wanted, read};
+use crate::files::select::Selected;
+use crate::files::skip::may_have;
+use crate::files::{DataFile, FileIndex, FileIndexes};
+use crate::head::HeadPart;
+use crate::query::hiding::{project, widened, without_hidden};
+use crate::query::operators::rows::RowRunner;
+use crate::query::pushdown::Prefilter;
+use crate::query::redact::shown;
+use crate::types::rows::{LINE, Lines, RowProjection, Rows};
+
+/// Rows of one batch: small enough to stay in the cache, large enough to amortise a call.
+const BATCH_ROWS: usize = 8_192;
+/// The same for lines with few members, of which many are equal.
+const NARROW_BATCH_ROWS: usize = 65_536;
+
+/// What every unit of a partition needs while it is read.
+#[derive(Debug, Clone)]
+pub(super) struct UnitReader {
+    pub(super) request: ScanRequest,
+    pub(super) indexes: FileIndexes,
+    pub(super) counters: Arc<ScanCounters>,
+}
+
+impl UnitReader {
+    /// Rows of one unit. Whether it is still of use is decided when it is first polled.
+    pub(super) fn read(self, unit: ScanUnit) -> BoxStream<'static, DfResult<RecordBatch>> {
+        stream::once(async move {
+            let (min, max) = unit.bounds();
+            if self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max)) {
+                if matches!(unit.place, UnitPlace::RowGroup { .. }) {
+                    self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(stream::empty().boxed());
+            }
+            match unit.place {
+                UnitPlace::Head(head) => self.read_head(&head, unit.part, unit.hides),
+                UnitPlace::RowGroup { file, index, selected } => {
+                    self.read_row_group(file, index, selected, unit.part, unit.hides).await
+                }
+            }
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    fn read_head(
+        self,
+        head: &HeadPart,
+        part: usize,
+        hides: Vec<Arc<Hide>>,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let rows = project(head.rows(), widened(self.request.projection, &hides))?;
+        let starts: Vec<usize> = (0..rows.num_rows()).step_by(HEAD_UNIT_ROWS).collect();
+        let slices = starts.into_iter().map(move |start| {
+            let length = HEAD_UNIT_ROWS.min(rows.num_rows() - start);
+            self.keep_useful(&rows.slice(start, length), part, true, &hides)
+        });
+        Ok(stream::iter(slices).boxed())
+    }
+
+    /// The stream holds the file: the vacuum leaves alone what someone reads.
+    async fn read_row_group(
+        self,
+        file: Arc<DataFile>,
+        index: Arc<FileIndex>,
+        mut selected: Selected,
+        part: usize,
+        hides: Vec<Arc<Hide>>,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let pushdown = self.request.pushdown.clone();
+        let skipped = || self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
+        if !pushdown.sought.is_empty() {
+            let sought = &pushdown.sought;
+            if !may_have(&self.indexes, &file, &index, selected.row_group, sought).await.map_err(external)? {
+                skipped();
+                return Ok(stream::empty().boxed());
+            }
+        }
+        self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
+        let is_split = index.fields.as_ref().is_some_and(|fields| fields.is_split(selected.row_group));
+        if let Some(prefilter) = pushdown.prefilter.as_ref().filter(|_| is_split) {
+            selected = self.prefiltered(&file, &index, selected, part, prefilter).await?;
+            if selected.is_empty() {
+                return Ok(stream::empty().boxed());
+            }
+        }
+        let columns = widened(self.request.projection, &hides);
+        // What hides decides by whole lines.
+        let members = pushdown.members.as_ref().filter(|_| is_split && hides.is_empty());
+        let batch_rows = if members.is_some() { NARROW_BATCH_ROWS } else { BATCH_ROWS };
+        let wanted = Wanted { columns, members, batch_rows };
+        let reader = self.indexes.reader(&file);
+        let batches = read(file.path.clone(), reader, &index, &selected, wanted).map_err(external)?;
+        let rows = batches.map(move |batch| {
+            let _held = &file;
+            self.keep_useful(&batch.map_err(external)?, part, false, &hides)
+        });
+        Ok(rows.boxed())
+    }
+
+    /// The rows that the first stages of the pipeline do not drop, found by a few members of the lines.
+    async fn prefiltered(
+        &self,
+        file: &Arc<DataFile>,
+        index: &Arc<FileIndex>,
+        selected: Selected,
+        part: usize,
+        prefilter: &Prefilter,
+    ) -> DfResult<Selected> {
+        let columns = RowProjection { line: true, level: true, metadata: true };
+        let wanted = Wanted { columns, members: Some(&prefilter.members), batch_rows: NARROW_BATCH_ROWS };
+        let reader = self.indexes.reader(file);
+        let mut batches = read(file.path.clone(), reader, index, &selected, wanted).map_err(external)?;
+        let mut runner = RowRunner::new(prefilter.program.clone());
+        let mut keep = BooleanBufferBuilder::new(selected.rows());
+        while let Some(batch) = batches.next().await {
+            tokio::task::yield_now().await;
+            let batch = shown(batch.map_err(external)?, &self.request.parts[part])?;
+            let before = keep.len();
+            keep.append_n(batch.num_rows(), false);
+            runner.run(&Rows::of(&batch), 0..batch.num_rows(), |row, _| {
+                keep.set_bit(before + row, true);
+                Ok(())
+            })?;
+        }
+        let keep = keep.finish();
+        let dropped = keep.len() - keep.count_set_bits();
+        self.counters.lines.fetch_add(dropped as u64, Ordering::Relaxed);
+        Ok(selected.filtered(&keep))
+    }
+
+    /// Rows inside the range as it stands now that are not deleted and, for the head, of wanted streams; as the scope
+    /// shows them.
+    fn keep_useful(
+        &self,
+        batch: &RecordBatch,
+        part: usize,
+        check_streams: bool,
+        hides: &[Arc<Hide>],
+    ) -> DfResult<RecordBatch> {
+        let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
+        let ts = batch.column(0).as_primitive::<Int64Type>().values();
+        let streams = batch.column(1).as_primitive::<UInt32Type>().values();
+        let chosen = &self.request.parts[part];
+        let flags = chosen.streams.as_flags();
+        let (start, end) = (range.start.0, range.end.0);
+        let in_time = BooleanBuffer::collect_bool(ts.len(), |row| (start <= ts[row]) & (ts[row] < end));
+        let keep = if check_streams {
+            let wanted = |row: usize| flags.get(streams[row] as usize).copied().unwrap_or(false);
+            &in_time & &BooleanBuffer::collect_bool(ts.len(), wanted)
+        } else {
+            in_time
+        };
+        let kept_rows = keep.count_set_bits();
+        let kept = if kept_rows == batch.num_rows() {
+            batch.clone()
+        } else {
+            filter_record_batch(batch, &BooleanArray::new(keep, None))?
+        };
+        let kept = without_hidden(kept, hides, self.request.projection)?;
+        let kept_rows = kept.num_rows();
+        self.counters.lines.fetch_add(kept_rows as u64, Ordering::Relaxed);
+        if let Some(lines) = kept.column_by_name(LINE) {
+            let lines = Lines::of(lines);
+            let bytes: u64 = (0..kept_rows).map(|row| u64::from(lines.bytes(row))).sum();
+            self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        if chosen.masks.is_none() && chosen.offset == 0 {
+            return Ok(kept);
+        }
+        Ok(shown(kept, chosen)?)
+    }
+}
