@@ -39,7 +39,7 @@ pub const ROW_GROUP_ROWS_MAX: usize = 131_072;
 /// Bytes of a data page before compression: small enough that a needle costs little, large enough to compress.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Rows of a data page: bounds how much time one page of a narrow column spans.
-const PAGE_ROWS_MAX: usize = 8_192;
+const PAGE_ROWS_MAX: usize = 4_096;
 
 /// Rows taken apart and encoded at once: bounds what is held beside the row group.
 const WRITE_ROWS_MAX: usize = 8_192;

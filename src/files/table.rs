@@ -41,7 +41,7 @@ use tokio::sync::Mutex;
 
 use self::actions::{Action, CommitInfo};
 use self::log::{Landed, Log};
-use crate::types::time::Clock;
+use crate::types::time::{Clock, UnixNanos};
 use crate::types::txn::{Misstep, TxnStep};
 
 pub use self::data_file::DataFile;
@@ -184,12 +184,27 @@ impl Table {
         if log.is_empty().await? {
             log.create(clock.now(), schema).await?;
         }
-        let replay = log.replay().await?;
+        let replay = Self::upgraded(&log, clock.now(), schema).await?;
         let version = replay.version;
         let (unseen, removed) = (Vec::new(), VecDeque::new());
         let inner = Inner { version, txns: replay.txns.clone(), unseen, handed: version, removed, forgotten: version };
         let state = TableState::of(replay);
         Ok((Table { log, clock, inner: Mutex::new(inner), checkpointing: Arc::default() }, state))
+    }
+
+    /// The table as it stands, brought to the newest format if it has an older one.
+    async fn upgraded(log: &Log, now: UnixNanos, schema: &TableSchema) -> Result<log::Replay, TableError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let mut replay = log.replay().await?;
+            let txn_id = uuid::Uuid::new_v4().to_string();
+            let upgrade = replay.meta_data.as_ref().and_then(|m| actions::encode_upgrade(now, &txn_id, m, schema));
+            let Some(body) = upgrade else { return Ok(replay) };
+            if let Landed::Ours = log.put_version(replay.version + 1, body, &txn_id).await? {
+                replay.version += 1;
+                return Ok(replay);
+            }
+        }
+        Err(TableError::Contended { attempts: ATTEMPTS_MAX })
     }
 
     /// Reads the table at `root` of `store` without a trace; none when there is none.

@@ -53,13 +53,14 @@ struct ScanWanted {
     columns: RowProjection,
     direction: Option<Direction>,
     bound: Option<Arc<TimeBound>>,
+    enough_rows: usize,
     pushdown: Pushdown,
 }
 
 impl ScanWanted {
     /// All rows, in no order.
     fn columns(columns: RowProjection) -> Self {
-        ScanWanted { columns, direction: None, bound: None, pushdown: Pushdown::default() }
+        ScanWanted { columns, direction: None, bound: None, enough_rows: usize::MAX, pushdown: Pushdown::default() }
     }
 }
 
@@ -138,12 +139,9 @@ impl Planner {
         let program = self.program(log, Output::Log)?;
         let bound = Arc::new(TimeBound::new(direction));
         let pushdown = Pushdown::of(log, &program);
-        let wanted = ScanWanted {
-            columns: RowProjection::ALL,
-            direction: Some(direction),
-            bound: Some(bound.clone()),
-            pushdown,
-        };
+        let columns = ScanWanted::columns(RowProjection::ALL);
+        let bounded = ScanWanted { direction: Some(direction), bound: Some(bound.clone()), ..columns };
+        let wanted = ScanWanted { enough_rows: limit, pushdown, ..bounded };
         let scan = self.scan(log, range, wanted).await?;
         Ok(Arc::new(EntriesExec::new(scan, program, limit, direction, Some(bound))))
     }
@@ -156,9 +154,8 @@ impl Planner {
         direction: Direction,
         bound: Arc<TimeBound>,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let columns = RowProjection::default();
-        let wanted =
-            ScanWanted { columns, direction: Some(direction), bound: Some(bound), pushdown: Pushdown::default() };
+        let columns = ScanWanted::columns(RowProjection::default());
+        let wanted = ScanWanted { direction: Some(direction), bound: Some(bound), ..columns };
         self.scan(log, range, wanted).await
     }
 
@@ -239,9 +236,9 @@ impl Planner {
             indexed.push((snapshot, indexes));
         }
         let parts = self.visible.choose(&selector);
-        let ScanWanted { columns: projection, direction, bound, pushdown } = wanted;
+        let ScanWanted { columns: projection, direction, bound, enough_rows, pushdown } = wanted;
         let pushdown = Arc::new(pushdown.for_parts(&parts, &self.streams()));
-        let request = ScanRequest { range, parts, projection, direction, bound, pushdown };
+        let request = ScanRequest { range, parts, projection, direction, enough_rows, bound, pushdown };
         let units = units_of(&indexed, &request, &self.counters);
         Ok(Arc::new(ScanExec::new(request, units, self.partitions, self.indexes.clone(), self.counters.clone())))
     }

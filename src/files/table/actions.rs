@@ -24,7 +24,12 @@ const WRITER_VERSION: i32 = 2;
 
 /// Newest form of the table's files and of their footers that this program reads and writes; it is in the table's
 /// configuration. A table without it has the first.
-const FORMAT: u32 = 1;
+///
+/// | format | |
+/// |---|---|
+/// | 1 | every file has its lines whole |
+/// | 2 | lines that are JSON may be in columns of their fields, and `line` null |
+const FORMAT: u32 = 2;
 const FORMAT_KEY: &str = "millrace.format";
 /// Tag of a file: its ingest sequence.
 const TAG_SEQ: &str = "millrace.seq";
@@ -287,6 +292,26 @@ pub(super) fn encode_creation(now: UnixNanos, table_id: &str, schema: &TableSche
     Action { protocol: Some(protocol), ..Action::default() }.push_line(&mut out);
     Action { meta_data: Some(meta_data), ..Action::default() }.push_line(&mut out);
     out
+}
+
+/// Body of the commit that brings a table of an older format to this one; none when it has it already.
+pub(super) fn encode_upgrade(
+    now: UnixNanos,
+    txn_id: &str,
+    meta_data: &MetaData,
+    schema: &TableSchema,
+) -> Option<Vec<u8>> {
+    let format = meta_data.configuration.get(FORMAT_KEY).and_then(|format| format.parse().ok()).unwrap_or(1);
+    if format >= FORMAT {
+        return None;
+    }
+    let mut upgraded = MetaData { schema_string: schema.to_json(), ..meta_data.clone() };
+    upgraded.configuration.insert(FORMAT_KEY.to_owned(), FORMAT.to_string());
+    let mut out = Vec::new();
+    let info = CommitInfo::new(now, "UPGRADE", true, txn_id);
+    Action { commit_info: Some(info), ..Action::default() }.push_line(&mut out);
+    Action { meta_data: Some(upgraded), ..Action::default() }.push_line(&mut out);
+    Some(out)
 }
 
 /// Lines of a commit. Every writer says at least who it is, so an empty one was torn by a power loss.

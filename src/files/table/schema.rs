@@ -38,7 +38,8 @@ pub static LOGS: TableSchema = TableSchema {
         column("stream_id", ColumnKind::Long, false),
         column("labels", ColumnKind::Text, false),
         column("level", ColumnKind::Text, true),
-        column("line", ColumnKind::Text, false),
+        // Null where the line is in columns of its fields, which are no part of the table's schema.
+        column("line", ColumnKind::Text, true),
         column("metadata", ColumnKind::Map, true),
     ],
 };

@@ -245,6 +245,31 @@ async fn newer_protocols_and_gaps_are_refused() {
 
 /// The store says no, though the object landed: the commit is known as ours by its id.
 #[tokio::test]
+async fn an_older_format_is_upgraded_once() {
+    let store = memory();
+    open(&store).await;
+    let first = Path::from(format!("logs/_delta_log/{:020}.json", 0));
+    let created = store.get(&first).await.expect("there").bytes().await.expect("bytes");
+    let created = String::from_utf8(created.to_vec()).expect("JSON lines");
+    let line = r#"\"name\":\"line\",\"type\":\"string\",\"nullable\":"#;
+    let older = created
+        .replace(r#""millrace.format":"2""#, r#""millrace.format":"1""#)
+        .replace(&format!("{line}true"), &format!("{line}false"));
+    assert_ne!(older.len(), created.len());
+    store.put(&first, older.into()).await.expect("put");
+
+    let (table, state) = open(&store).await;
+    assert_eq!(state.version, 1);
+    let upgrade = store.get(&Path::from(format!("logs/_delta_log/{:020}.json", 1))).await.expect("an upgrade");
+    let upgrade = String::from_utf8(upgrade.bytes().await.expect("bytes").to_vec()).expect("JSON lines");
+    assert!(upgrade.contains(r#""millrace.format":"2""#) && upgrade.contains(&format!("{line}true")), "{upgrade}");
+    assert_eq!(table.commit(&[file("a", 1)], &[], &[], OPERATION_WRITE).await.expect("commits"), 2);
+    table.checkpoint().await.expect("checkpoint");
+    let (_, state) = open(&store).await;
+    assert_eq!((state.version, state.files.len()), (2, 1));
+}
+
+#[tokio::test]
 async fn a_commit_that_landed_unheard_is_ours() {
     let store = memory();
     let (table, _) = open(&store).await;

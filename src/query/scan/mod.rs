@@ -4,9 +4,11 @@
 //! Snapshot ─ indexes ─▶ units (head part | row group, rows chosen) ─ dealt to partitions ─▶ batches of rows
 //! ```
 //!
-//! Units are ordered by time in the direction of the query, and a [`TimeBound`] that the consumer
-//! tightens makes later units and rows fall away: `limit 100` backward reads the newest row groups alone.
+//! With a direction, rows come from the end that is asked for, a slice of time at a time over all units of a partition
+//! (`in_time`), and a [`TimeBound`] that the consumer tightens makes the rest fall away: `limit 100` backward reads the
+//! newest rows alone.
 
+mod in_time;
 mod reader;
 
 use std::fmt;
@@ -24,6 +26,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use in_time::InTime;
 use reader::UnitReader;
 
 use crate::catalog::{Hide, Snapshot};
@@ -53,7 +56,15 @@ pub struct ScanUnit {
 #[derive(Debug, Clone)]
 enum UnitPlace {
     Head(Arc<HeadPart>),
-    RowGroup { file: Arc<DataFile>, index: Arc<FileIndex>, selected: Selected },
+    RowGroup(RowGroup),
+}
+
+/// Rows of one row group of a file.
+#[derive(Debug, Clone)]
+struct RowGroup {
+    file: Arc<DataFile>,
+    index: Arc<FileIndex>,
+    selected: Selected,
 }
 
 /// What to read.
@@ -63,8 +74,10 @@ pub struct ScanRequest {
     /// The streams to read, by tenant.
     pub parts: Arc<[ChosenPart]>,
     pub projection: RowProjection,
-    /// Order of the units by time; `None` when it does not matter.
+    /// Order of the rows by time, about; `None` when it does not matter.
     pub direction: Option<Direction>,
+    /// Rows that may be enough, when there is an order.
+    pub enough_rows: usize,
     /// Times beyond which rows are of no use any more.
     pub bound: Option<Arc<TimeBound>>,
     /// What may be left out.
@@ -147,7 +160,7 @@ impl ScanUnit {
     fn bounds(&self) -> (UnixNanos, UnixNanos) {
         match &self.place {
             UnitPlace::Head(part) => part.bounds(),
-            UnitPlace::RowGroup { selected, .. } => (selected.ts_min, selected.ts_max),
+            UnitPlace::RowGroup(group) => (group.selected.ts_min, group.selected.ts_max),
         }
     }
 }
@@ -188,11 +201,12 @@ pub fn units_of(
             }
             units.extend(selected.into_iter().map(|selected| {
                 let hides = relevant(&snapshot.hides, file.seq, selected.ts_min, selected.ts_max);
-                let place = UnitPlace::RowGroup { file: file.clone(), index: index.clone(), selected };
+                let place = UnitPlace::RowGroup(RowGroup { file: file.clone(), index: index.clone(), selected });
                 ScanUnit { part, place, hides }
             }));
         }
     }
+    // Neighbours in time go to different partitions.
     match request.direction {
         Some(Direction::Backward) => units.sort_by_key(|unit| std::cmp::Reverse(unit.bounds().1)),
         Some(Direction::Forward) => units.sort_by_key(|unit| unit.bounds().0),
@@ -233,7 +247,7 @@ impl DisplayAs for ScanExec {
         let rows: usize = units
             .map(|unit| match &unit.place {
                 UnitPlace::Head(part) => part.rows().num_rows(),
-                UnitPlace::RowGroup { selected, .. } => selected.rows(),
+                UnitPlace::RowGroup(group) => group.selected.rows(),
             })
             .sum();
         write!(
@@ -288,7 +302,10 @@ impl ExecutionPlan for ScanExec {
             counters: self.counters.clone(),
         };
         let units = self.units[partition].clone();
-        let batches = stream::iter(units).flat_map(move |unit| reading.clone().read(unit));
+        let batches = match self.request.direction {
+            Some(direction) => InTime::new(reading, units, direction).batches(),
+            None => stream::iter(units).flat_map(move |unit| reading.clone().read(unit)).boxed(),
+        };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 }

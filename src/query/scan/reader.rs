@@ -10,7 +10,7 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 use datafusion::common::Result as DfResult;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use super::{HEAD_UNIT_ROWS, ScanCounters, ScanRequest, ScanUnit, UnitPlace, external};
+use super::{HEAD_UNIT_ROWS, RowGroup, ScanCounters, ScanRequest, ScanUnit, UnitPlace, external};
 use crate::catalog::Hide;
 use crate::files::read::{Wanted, read};
 use crate::files::select::Selected;
@@ -22,6 +22,7 @@ use crate::query::operators::rows::RowRunner;
 use crate::query::pushdown::Prefilter;
 use crate::query::redact::shown;
 use crate::types::rows::{LINE, Lines, RowProjection, Rows};
+use crate::types::time::TimeRange;
 
 /// Rows of one batch: small enough to stay in the cache, large enough to amortise a call.
 const BATCH_ROWS: usize = 8_192;
@@ -40,25 +41,34 @@ impl UnitReader {
     /// Rows of one unit. Whether it is still of use is decided when it is first polled.
     pub(super) fn read(self, unit: ScanUnit) -> BoxStream<'static, DfResult<RecordBatch>> {
         stream::once(async move {
-            let (min, max) = unit.bounds();
-            if self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max)) {
-                if matches!(unit.place, UnitPlace::RowGroup { .. }) {
-                    self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
-                }
+            if !self.is_of_use(&unit).await? {
                 return Ok(stream::empty().boxed());
             }
-            match unit.place {
-                UnitPlace::Head(head) => self.read_head(&head, unit.part, unit.hides),
-                UnitPlace::RowGroup { file, index, selected } => {
-                    self.read_row_group(file, index, selected, unit.part, unit.hides).await
-                }
+            let ScanUnit { part, place, hides } = unit;
+            match place {
+                UnitPlace::Head(head) => self.read_head(&head, part, hides),
+                UnitPlace::RowGroup(group) => self.read_rows(group, part, hides).await,
             }
         })
         .try_flatten()
         .boxed()
     }
 
-    fn read_head(
+    /// Whether a unit can have a row that is wanted, as things stand.
+    pub(super) async fn is_of_use(&self, unit: &ScanUnit) -> DfResult<bool> {
+        let (min, max) = unit.bounds();
+        let beyond = self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max));
+        let UnitPlace::RowGroup(RowGroup { file, index, selected }) = &unit.place else { return Ok(!beyond) };
+        let sought = &self.request.pushdown.sought;
+        let of_use = !beyond
+            && (sought.is_empty()
+                || may_have(&self.indexes, file, index, selected.row_group, sought).await.map_err(external)?);
+        let counter = if of_use { &self.counters.row_groups_read } else { &self.counters.row_groups_skipped };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(of_use)
+    }
+
+    pub(super) fn read_head(
         self,
         head: &HeadPart,
         part: usize,
@@ -74,24 +84,14 @@ impl UnitReader {
     }
 
     /// The stream holds the file: the vacuum leaves alone what someone reads.
-    async fn read_row_group(
+    pub(super) async fn read_rows(
         self,
-        file: Arc<DataFile>,
-        index: Arc<FileIndex>,
-        mut selected: Selected,
+        group: RowGroup,
         part: usize,
         hides: Vec<Arc<Hide>>,
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let RowGroup { file, index, mut selected } = group;
         let pushdown = self.request.pushdown.clone();
-        let skipped = || self.counters.row_groups_skipped.fetch_add(1, Ordering::Relaxed);
-        if !pushdown.sought.is_empty() {
-            let sought = &pushdown.sought;
-            if !may_have(&self.indexes, &file, &index, selected.row_group, sought).await.map_err(external)? {
-                skipped();
-                return Ok(stream::empty().boxed());
-            }
-        }
-        self.counters.row_groups_read.fetch_add(1, Ordering::Relaxed);
         let is_split = index.fields.as_ref().is_some_and(|fields| fields.is_split(selected.row_group));
         if let Some(prefilter) = pushdown.prefilter.as_ref().filter(|_| is_split) {
             selected = self.prefiltered(&file, &index, selected, part, prefilter).await?;
@@ -100,7 +100,7 @@ impl UnitReader {
             }
         }
         let columns = widened(self.request.projection, &hides);
-        // What hides decides by whole lines.
+        // Hides decide by whole lines.
         let members = pushdown.members.as_ref().filter(|_| is_split && hides.is_empty());
         let batch_rows = if members.is_some() { NARROW_BATCH_ROWS } else { BATCH_ROWS };
         let wanted = Wanted { columns, members, batch_rows };
@@ -111,6 +111,23 @@ impl UnitReader {
             self.keep_useful(&batch.map_err(external)?, part, false, &hides)
         });
         Ok(rows.boxed())
+    }
+
+    /// The times of the rows of a row group, in their order.
+    pub(super) async fn times(&self, group: &RowGroup) -> DfResult<Vec<i64>> {
+        let wanted = Wanted { columns: RowProjection::default(), members: None, batch_rows: NARROW_BATCH_ROWS };
+        let (file, reader) = (&group.file, self.indexes.reader(&group.file));
+        let mut batches = read(file.path.clone(), reader, &group.index, &group.selected, wanted).map_err(external)?;
+        let mut times = Vec::with_capacity(group.selected.rows());
+        while let Some(batch) = batches.next().await {
+            times.extend_from_slice(batch.map_err(external)?.column(0).as_primitive::<Int64Type>().values());
+        }
+        Ok(times)
+    }
+
+    /// The useful range as it stands now.
+    pub(super) fn range(&self) -> TimeRange {
+        self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range))
     }
 
     /// The rows that the first stages of the pipeline do not drop, found by a few members of the lines.
@@ -153,7 +170,7 @@ impl UnitReader {
         check_streams: bool,
         hides: &[Arc<Hide>],
     ) -> DfResult<RecordBatch> {
-        let range = self.request.bound.as_ref().map_or(self.request.range, |bound| bound.narrow(self.request.range));
+        let range = self.range();
         let ts = batch.column(0).as_primitive::<Int64Type>().values();
         let streams = batch.column(1).as_primitive::<UInt32Type>().values();
         let chosen = &self.request.parts[part];
