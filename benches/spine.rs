@@ -17,6 +17,7 @@ const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
 const LINES: usize = 3_000;
 
 mod flow;
+mod query;
 
 fn main() {
     divan::main();

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::files::fields::LineLayout;
 use crate::store::{Location, RequestLimits, StoreError};
 use crate::types::units::GoDuration;
 
@@ -83,6 +84,8 @@ pub struct TableConfig {
     /// None: Loki's bucket if one is named, else `logs` in the data directory.
     pub url: Option<String>,
     pub options: BTreeMap<String, String>,
+    /// How files keep lines that are JSON.
+    pub lines: LineLayout,
     /// How often commits of other processes are looked for, when the table is shared.
     pub follow_interval: GoDuration,
     /// One request to a bucket.
@@ -106,6 +109,7 @@ impl Default for TableConfig {
         TableConfig {
             url: None,
             options: BTreeMap::new(),
+            lines: LineLayout::Fields,
             follow_interval: GoDuration::from_secs(1),
             request_timeout: GoDuration::from_secs(60),
             retry_timeout: GoDuration::from_secs(180),

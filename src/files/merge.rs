@@ -22,7 +22,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
 
-use super::fields::FieldColumns;
+use super::fields::{FieldColumns, LineLayout};
 use super::index::FileIndexes;
 use super::read::read_all;
 use super::row_file::{Effort, RowFileWriter};
@@ -49,6 +49,7 @@ pub struct MergeRequest<'a> {
     /// Of one tenant and one day.
     pub inputs: &'a [Arc<DataFile>],
     pub effort: Effort,
+    pub layout: LineLayout,
     /// Stored bytes after which a further output is begun.
     pub output_bytes_max: u64,
 }
@@ -93,7 +94,12 @@ pub async fn merge(
         root,
         template: DataFile::new(first.tenant.clone(), first.day, String::new(), seq),
         effort: request.effort,
-        fields: FieldColumns::union(cursors.iter().filter_map(|c| Some(c.index.fields.as_ref()?.columns()))),
+        fields: match request.layout {
+            LineLayout::Fields => {
+                FieldColumns::union(cursors.iter().filter_map(|cursor| Some(cursor.index.fields.as_ref()?.columns())))
+            }
+            LineLayout::Whole => FieldColumns::default(),
+        },
         bytes_max: request.output_bytes_max,
         current: None,
         files: Vec::new(),

@@ -12,7 +12,7 @@ use arrow::datatypes::{Int64Type, UInt32Type};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
 use super::FilesError;
-use super::fields::FieldColumns;
+use super::fields::{FieldColumns, LineLayout};
 use super::row_file::{Effort, RowFileWriter};
 use super::table::DataFile;
 use crate::streams::{Stream, TenantStreams};
@@ -33,6 +33,7 @@ pub fn encode(
     streams: &TenantStreams,
     parts: &[RecordBatch],
     seq: IngestSeq,
+    layout: LineLayout,
     new_name: impl Fn() -> String,
 ) -> Result<Vec<EncodedFile>, FilesError> {
     let rows = concat_batches(&ROW_SCHEMA, parts)?;
@@ -45,7 +46,7 @@ pub fn encode(
         let indices = UInt32Array::from(order[day_rows].to_vec());
         let sorted = take_record_batch(&rows, &indices)?;
         let file = DataFile::new(tenant.clone(), day, String::new(), seq);
-        files.push(encode_day(file, &new_name(), &sorted, &known)?);
+        files.push(encode_day(file, &new_name(), &sorted, &known, layout)?);
     }
     Ok(files)
 }
@@ -110,9 +111,13 @@ fn encode_day(
     name: &str,
     sorted: &RecordBatch,
     known: &[Arc<Stream>],
+    layout: LineLayout,
 ) -> Result<EncodedFile, FilesError> {
     let lines = sorted.column(3).as_string_view();
-    let fields = FieldColumns::choose((0..lines.len()).map(|row| lines.value(row)));
+    let fields = match layout {
+        LineLayout::Fields => FieldColumns::choose((0..lines.len()).map(|row| lines.value(row))),
+        LineLayout::Whole => FieldColumns::default(),
+    };
     let mut writer = RowFileWriter::new(Effort::Flush, fields, sorted.get_array_memory_size() / 8)?;
     writer.write(sorted, known)?;
     let finished = writer.finish()?;

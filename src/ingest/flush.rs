@@ -8,6 +8,7 @@ use object_store::{ObjectStore, path::Path};
 use tokio::sync::{Mutex, Notify};
 
 use crate::failpoint;
+use crate::files::fields::LineLayout;
 use crate::files::table::{OPERATION_WRITE, Table, TableError};
 use crate::files::write::{EncodedFile, encode, put};
 use crate::files::{DataFile, FilesError};
@@ -32,6 +33,8 @@ pub struct Flusher {
     root: Path,
     /// Key of this log's `txn` in the table.
     app_id: Arc<str>,
+    /// How files keep lines.
+    layout: LineLayout,
     clock: Clock,
     on_flush: Box<dyn Fn(&FlushReport) + Send + Sync>,
     state: Mutex<State>,
@@ -101,6 +104,7 @@ impl Flusher {
         store: Arc<dyn ObjectStore>,
         root: Path,
         app_id: String,
+        layout: LineLayout,
         flushed: Lsn,
         clock: Clock,
         on_flush: Box<dyn Fn(&FlushReport) + Send + Sync>,
@@ -111,6 +115,7 @@ impl Flusher {
             store,
             root,
             app_id: app_id.into(),
+            layout,
             clock,
             on_flush,
             state: Mutex::new(State { flushed, written: None }),
@@ -300,9 +305,9 @@ impl Flusher {
             let tenant = tenant.clone();
             let batches: Vec<_> = parts.iter().map(|part| part.rows().clone()).collect();
             let streams = self.shard.catalog().streams().tenant(&tenant);
-            let seq = sealed.seq;
+            let (seq, layout) = (sealed.seq, self.layout);
             let encoded: Vec<EncodedFile> = tokio::task::spawn_blocking(move || {
-                encode(&tenant, &streams, &batches, seq, || uuid::Uuid::new_v4().to_string())
+                encode(&tenant, &streams, &batches, seq, layout, || uuid::Uuid::new_v4().to_string())
             })
             .await??;
             for file in encoded {

@@ -176,6 +176,7 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
             .map_err(|error| format!("millrace.cache.directory: {error}"))?,
         sealing: config.sealing()?,
         follow_interval: is_shared.then(|| own.table.follow_interval.to_std()),
+        layout: own.table.lines,
         flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },
         wal: WalConfig {
             fsync,

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::backup::RESTORING;
 use crate::catalog::{Arrival, Catalog, Hide};
 use crate::files::FileIndexes;
+use crate::files::fields::LineLayout;
 use crate::files::table::{RemovedFile, Table};
 use crate::head::RowHash;
 use crate::ingest::arrivals::Arrivals;
@@ -49,6 +50,8 @@ pub struct StoreSettings {
     /// How often commits of other processes are looked for; none when there are no others.
     pub follow_interval: Option<Duration>,
     pub flush: FlushLimits,
+    /// How files keep lines.
+    pub layout: LineLayout,
     pub wal: WalConfig,
     pub engine: EngineLimits,
     /// Parsed footers kept, bytes.
@@ -171,6 +174,7 @@ impl Store {
             store.clone(),
             root.clone(),
             app_id,
+            settings.layout,
             flushed,
             clock,
             on_flush,

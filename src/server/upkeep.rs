@@ -33,6 +33,7 @@ pub(super) fn start(
         metrics,
         compactor: config.compactor.clone(),
         compaction: config.millrace.compaction.clone(),
+        layout: config.millrace.table.lines,
         own_directory: own_directory(config)?,
         levels: config.tier_levels()?,
         tier_roots: store.tier_roots.clone(),

@@ -20,6 +20,7 @@ use super::status::{Progress, TableStatus};
 use super::workshop::Workshop;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
+use crate::files::fields::LineLayout;
 use crate::files::table::{RemovedFile, Table};
 use crate::files::tier_plan::Level;
 use crate::ingest::flush::Flusher;
@@ -48,6 +49,8 @@ pub struct UpkeepParts {
     pub metrics: Arc<Metrics>,
     pub compactor: CompactorConfig,
     pub compaction: CompactionConfig,
+    /// How files keep lines.
+    pub layout: LineLayout,
     /// The table's directory, if no other process writes it.
     pub own_directory: Option<PathBuf>,
     /// Colder places, warmest first, and where they are in the store.
@@ -93,6 +96,7 @@ impl Upkeep {
             metrics: parts.metrics,
             compactor: parts.compactor,
             compaction: parts.compaction,
+            layout: parts.layout,
             own_directory: parts.own_directory,
             levels: parts.levels,
             tier_roots: parts.tier_roots,

@@ -14,6 +14,7 @@ use super::settings::{CompactionConfig, CompactorConfig};
 use super::status::Progress;
 use crate::catalog::Catalog;
 use crate::failpoint;
+use crate::files::fields::LineLayout;
 use crate::files::merge::{Keep, MergeRequest, Merged, merge};
 use crate::files::row_file::Effort;
 use crate::files::table::{Table, TableError};
@@ -40,6 +41,7 @@ pub(super) struct Workshop {
     pub(super) metrics: Arc<Metrics>,
     pub(super) compactor: CompactorConfig,
     pub(super) compaction: CompactionConfig,
+    pub(super) layout: LineLayout,
     /// The table's directory, if no other process writes it.
     pub(super) own_directory: Option<PathBuf>,
     pub(super) levels: Vec<Level>,
@@ -63,7 +65,8 @@ impl Workshop {
         let Some(first) = inputs.first() else { return Ok(Merged::default()) };
         let streams = self.catalog.streams().tenant(&first.tenant);
         let effort = Effort::Zstd(self.compaction.zstd_level);
-        let request = MergeRequest { inputs, effort, output_bytes_max: self.compaction.target_bytes.0 };
+        let output_bytes_max = self.compaction.target_bytes.0;
+        let request = MergeRequest { inputs, effort, layout: self.layout, output_bytes_max };
         let merged = merge(&self.store, &self.root, &self.indexes, &streams, &request, keep).await;
         if let Err(error) = &merged {
             self.leave_alone(error, inputs);

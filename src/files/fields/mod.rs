@@ -22,6 +22,17 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+/// How files keep lines that are JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineLayout {
+    /// In columns of their fields.
+    #[default]
+    Fields,
+    /// As they are, in the column `line`, for readers that know no other.
+    Whole,
+}
+
 pub(super) use columns::parquet_names;
 pub use columns::{FieldColumn, FieldColumns};
 pub(super) use facts::GroupFacts;
