@@ -87,16 +87,9 @@ fn check_corpus(place: Place, how: How) {
     assert!(asked > 300, "only {asked} cases were read");
     assert!(unexpected.is_empty(), "{place:?}: {} of {asked}:\n{}", unexpected.len(), unexpected.join("\n"));
     if how == How::SplitAndKept {
-        let hits = metric(&server, "millrace_results_cache_requests{outcome=\"hit\"}");
+        let hits = server.metric("millrace_results_cache_requests{outcome=\"hit\"}");
         assert!(hits > 1000.0, "only {hits} splits came from the cache");
     }
-}
-
-/// The value of one series of `/metrics`.
-fn metric(server: &Server, series: &str) -> f64 {
-    let text = server.get("/metrics", &[]).text();
-    let line = text.lines().find_map(|line| line.strip_prefix(series));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {series}"))
 }
 
 pub(crate) fn push_dataset(server: &Server, place: Place) {

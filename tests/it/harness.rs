@@ -120,6 +120,18 @@ impl Server {
         Ok(Server { child, url, banner })
     }
 
+    /// The value of one series of `/metrics`.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics", &[]).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {series}"))
+    }
+
+    /// Of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it ended by itself; anything else fails the test.
     pub(crate) fn wait_for_end(mut self) {
         let started = Instant::now();
