@@ -266,6 +266,8 @@ pub struct QueryConfig {
     /// 0: one a core.
     pub threads: usize,
     pub index_cache_bytes: ByteSize,
+    /// Whether a log query may be asked as an instant query, which Loki refuses.
+    pub instant_log_queries: bool,
 }
 
 impl Default for ServerConfig {
@@ -365,7 +367,12 @@ impl Default for PushConfig {
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        QueryConfig { memory_bytes_max: ByteSize(1 << 30), threads: 0, index_cache_bytes: ByteSize(64 << 20) }
+        QueryConfig {
+            memory_bytes_max: ByteSize(1 << 30),
+            threads: 0,
+            index_cache_bytes: ByteSize(64 << 20),
+            instant_log_queries: false,
+        }
     }
 }
 

@@ -58,3 +58,27 @@ fn every_refusal_has_its_words() {
     }
     assert!(text.lines().filter(|line| line.starts_with("= ")).count() > 90, "cases are left out");
 }
+
+#[test]
+fn an_instant_log_query_is_answered_where_it_is_allowed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = directory.path().join("config.yaml");
+    let golden = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
+    std::fs::write(&config, golden + "\nmillrace:\n  query:\n    instant_log_queries: true\n").expect("written");
+    let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
+    let values = [[START, "first"], ["1768471200000000001", "second"], ["1768471200000000002", "third"]];
+    server.push(&serde_json::json!({"streams": [{"stream": {"service": "a"}, "values": values}]}));
+    let params = [("query", r#"{service="a"}"#), ("time", "1768471200000000001"), ("limit", "1")];
+    let headers = [("X-Query-Tags", "Source=cron job")];
+    let reply = server.get_with("/loki/api/v1/query", &params, &headers);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let answer = reply.json();
+    assert_eq!(answer["data"]["resultType"], "streams");
+    assert_eq!(answer["data"]["result"][0]["values"], serde_json::json!([["1768471200000000001", "second"]]));
+    let said = || std::fs::read_to_string(directory.path().join("data.log")).unwrap_or_default();
+    let started = std::time::Instant::now();
+    while !said().contains("source=cron job") && started.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(said().contains("source=cron job"), "{}", said());
+}

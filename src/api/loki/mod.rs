@@ -8,6 +8,7 @@ pub mod labels;
 pub mod patterns;
 pub mod push;
 pub mod query;
+mod query_tags;
 pub mod range_limits;
 pub mod series;
 pub mod status;

@@ -11,6 +11,7 @@ use axum::response::Response;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::loki::encode;
+use crate::api::loki::query_tags::tags_of;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
 use crate::api::tenant::Reading;
@@ -22,6 +23,8 @@ use crate::query::{QueryAnswer, QueryKind, QueryRequest, QueryStats, Splitting};
 
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
 const CATEGORIZE: &str = "categorize-labels";
+/// What an instant log query looks back; the same as a range query without a start.
+const DEFAULT_SINCE_NS: i64 = 3_600_000_000_000;
 
 /// `GET|POST /loki/api/v1/query_range`.
 pub async fn range(
@@ -52,7 +55,7 @@ pub async fn range(
         series_max: limits.max_query_series,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    run(&shared, &params, request, asked).await
+    run(&shared, &params, request, asked, &tags_of(&headers)).await
 }
 
 /// `GET|POST /loki/api/v1/query`.
@@ -64,16 +67,23 @@ pub async fn instant(
 ) -> Result<Response, ApiError> {
     let instant = InstantParams::parse(&params, shared.state.clock.now())?;
     let asked = Asked::parse(&params)?;
-    if asked == Asked::Logs {
-        return Err(ApiError::bad_input(
-            "log queries are not supported as an instant query type, please change your query to a range query type",
-        ));
-    }
     let limits = shared.limits_of(&scope);
+    let mut kind = QueryKind::Instant { time: instant.time };
+    if asked == Asked::Logs {
+        if !shared.state.config.millrace.query.instant_log_queries {
+            return Err(ApiError::bad_input(
+                "log queries are not supported as an instant query type, please change your query to a range query type",
+            ));
+        }
+        check_entries(&limits, instant.limit)?;
+        // The range of a range query that names none, up to and with the time asked for.
+        let (start, end) = (instant.time.saturating_add(-DEFAULT_SINCE_NS), instant.time.saturating_add(1));
+        kind = QueryKind::Range { start, end, step_ns: 1, interval_ns: 0 };
+    }
     let request = QueryRequest {
         scope,
         text: params.get("query").to_owned(),
-        kind: QueryKind::Instant { time: instant.time },
+        kind,
         limit: instant.limit,
         direction: instant.direction,
         categorize: has_flag(&headers, CATEGORIZE),
@@ -81,7 +91,7 @@ pub async fn instant(
         series_max: limits.max_query_series,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    run(&shared, &params, request, asked).await
+    run(&shared, &params, request, asked, &tags_of(&headers)).await
 }
 
 /// What kind of answer a query has.
@@ -119,13 +129,20 @@ impl Asked {
     }
 }
 
-async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Asked) -> Result<Response, ApiError> {
+async fn run(
+    shared: &Shared,
+    params: &Params,
+    request: QueryRequest,
+    asked: Asked,
+    tags: &str,
+) -> Result<Response, ApiError> {
     let _running = shared.query_gate.enter().await?;
     if params.get("explain") == "true" {
         let plan = shared.state.engine.explain(request).await?;
         return Ok(plain_text(StatusCode::OK, plan));
     }
     let (tenant, categorize, kind) = (request.scope.tenants_text(), request.categorize, request.kind);
+    let text = request.text.clone();
     let started = std::time::Instant::now();
     let listed = shared.running.enter(&request.scope, asked.as_str(), &request.text);
     let outcome = tokio::select! {
@@ -137,6 +154,18 @@ async fn run(shared: &Shared, params: &Params, request: QueryRequest, asked: Ask
     let outcome_name = if outcome.is_ok() { "success" } else { "failed" };
     shared.state.metrics.query_outcomes.with_label_values(&[outcome_name]).inc();
     let range = if matches!(kind, QueryKind::Instant { .. }) { "instant" } else { "range" };
+    let lines = outcome.as_ref().map_or(0, |(_, stats)| stats.lines_processed);
+    tracing::info!(
+        org_id = %tenant,
+        query = text,
+        query_type = asked.as_str(),
+        range_type = range,
+        duration_ms = started.elapsed().as_millis() as u64,
+        status = status.as_u16(),
+        total_lines = lines,
+        query_tags = tags,
+        "query"
+    );
     shared
         .state
         .metrics
