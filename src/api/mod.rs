@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod body;
 pub mod durations;
+pub mod elastic;
 pub mod error;
 pub mod gate;
 pub mod loki;

@@ -10,7 +10,9 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
 use crate::api::prometheus;
-use crate::api::{AppState, Shared, admin, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep};
+use crate::api::{
+    AppState, Shared, admin, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
+};
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
@@ -23,6 +25,7 @@ pub fn router(state: AppState) -> Router {
         .route("/loki/api/v1/push", post(push::push))
         .route("/api/prom/push", post(push::push))
         .route("/otlp/v1/logs", post(otlp::logs))
+        .merge(elastic::of_a_tenant())
         .route("/loki/api/v1/query_range", get(query::range).post(query::range))
         .route("/loki/api/v1/query", get(query::instant).post(query::instant))
         .route("/loki/api/v1/labels", get(labels::names).post(labels::names))
@@ -58,6 +61,7 @@ pub fn router(state: AppState) -> Router {
         .route("/ready", get(admin::ready))
         .route("/", get(ui::page))
         .route("/ui/{file}", get(ui::file))
+        .merge(elastic::of_anyone())
         .merge(ring::pages());
     let of_operators = prometheus::of_operators()
         .route("/metrics", get(admin::metrics))

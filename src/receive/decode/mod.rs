@@ -1,13 +1,14 @@
 //! Decoders: a body becomes a batch of the good rows and an answer about the bad ones. CPU-bound, no I/O.
 //!
 //! ```text
-//! body ─ inflate (bounded) ─▶ loki_json | loki_proto | otlp ─▶ ingest::validate ─▶ LogBatch
+//! body ─ inflate (bounded) ─▶ loki_json | loki_proto | otlp | elastic ─▶ ingest::validate ─▶ LogBatch
 //! ```
 //!
 //! Errors: [`PushError`] with the status and text that Loki answers; nothing of a malformed body is kept.
 //! Lines that are not UTF-8 have their bad bytes replaced by U+FFFD, as Loki's answers show them.
 
 mod body;
+pub mod elastic;
 pub(super) mod json_reader;
 mod label_text;
 mod loki_json;
