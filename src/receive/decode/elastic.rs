@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use super::json_reader::{JsonReader, JsonResult};
 use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of};
 use crate::ingest::gate::TenantGate;
+use crate::ingest::level::DETECTED_LEVEL;
 use crate::ingest::validate::{Admission, StreamHandle};
 use crate::types::labels::Labels;
 use crate::types::time::NANOS_PER_MILLI;
@@ -25,6 +26,7 @@ use crate::types::time::NANOS_PER_MILLI;
 const LABEL_FIELDS: [(&str, &str); 2] = [("service.name", "service_name"), ("host.name", "host")];
 const TIME_FIELD: &str = "@timestamp";
 const LINE_FIELD: &str = "message";
+const LEVEL_FIELD: &str = "log.level";
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -231,7 +233,12 @@ impl<'a> Fields<'a> {
                 }
                 None if name == TIME_FIELD => self.time = Some(value),
                 None if name == LINE_FIELD => self.line = Some(value),
-                None => self.metadata.push((name, value)),
+                None => {
+                    if name == LEVEL_FIELD {
+                        self.metadata.push((DETECTED_LEVEL.into(), value.clone()));
+                    }
+                    self.metadata.push((name, value));
+                }
             }
             Ok(())
         })
