@@ -51,6 +51,11 @@ pub struct BadStreamJson {
 }
 
 impl Stream {
+    /// What its lines come from: lines of one service are alike.
+    pub fn service(&self) -> &str {
+        self.labels.get("service_name").unwrap_or("")
+    }
+
     /// A stream with these labels.
     pub fn new(labels: Labels) -> Self {
         let json: Arc<str> = labels.to_json().into();

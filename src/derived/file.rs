@@ -107,6 +107,7 @@ pub(super) fn encode(
         ts_max: UnixNanos(bounds.1),
         seq,
         crc32: Some(crc32fast::hash(&buffer)),
+        squeezed: true,
     };
     Ok(EncodedFile { file, bytes: buffer.into() })
 }

@@ -24,7 +24,7 @@ use crate::types::ids::{Lsn, TenantId};
 use crate::types::labels::Labels;
 use crate::types::sample::{Sample, SampleError, SampleSink};
 use crate::types::time::{Clock, NANOS_PER_MILLI, UnixNanos};
-use crate::wal::{DirectoryLock, FsyncPolicy, Wal, WalConfig, WalError, open_record, replay};
+use crate::wal::{DirectoryLock, FsyncPolicy, Wal, WalConfig, WalError, make_whole, open_record, replay};
 
 /// Bytes of samples that wait for the log; more are refused until `sync` has taken them.
 const PENDING_BYTES_MAX: usize = 64 << 20;
@@ -393,8 +393,9 @@ fn open_log(
     let mut memory = Memory::default();
     // What was acknowledged before fits now, whatever the limits have become.
     let unlimited = MemoryLimits { bytes_max: usize::MAX, series_max: usize::MAX };
+    make_whole(dir, &dir.join("quarantine"), flushed)?;
     let end = replay(dir, |record| {
-        // An empty one was put by `millrace doctor --repair` in place of one that is lost.
+        // An empty one was put in place of one that is lost.
         if record.lsn <= flushed || record.payload.is_empty() {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::{DoctorError, Orders, Report, advice, repaired};
 use crate::files::table::{OPERATION_DELETE, Table, TableSnapshot, quarantine};
-use crate::files::verify::{FileDamage, verify};
+use crate::files::verify::{FileDamage, correct, verify};
 use crate::files::{DataFile, FileIndexes};
 use crate::store::Place;
 use crate::streams::Streams;
@@ -30,7 +30,10 @@ pub(super) async fn examine(
     bar: &ProgressBar,
 ) -> Result<(), DoctorError> {
     let live: Vec<&DataFile> = snapshot.files().collect();
-    let damaged = damaged(place, &live, orders, bar).await?;
+    let mut damaged = damaged(place, &live, orders, bar).await?;
+    if orders.repair && place.sealing.is_none() {
+        damaged = correct_bits(place, damaged, report).await?;
+    }
     let content = if orders.quick { "footers only" } else { "every byte read" };
     report.saw(format!(
         "files: {} with {} rows, {content}",
@@ -65,6 +68,27 @@ async fn damaged<'a>(
     found.try_filter_map(|damage| async { Ok(damage) }).try_collect().await
 }
 
+/// Flips bits back in files where one was flipped. Answers the files that are damaged otherwise.
+async fn correct_bits<'a>(
+    place: &Place,
+    damaged: Vec<(&'a DataFile, FileDamage)>,
+    report: &mut Report,
+) -> Result<Vec<(&'a DataFile, FileDamage)>, DoctorError> {
+    let mut left = Vec::new();
+    for (file, damage) in damaged {
+        let may_be = matches!(damage, FileDamage::Checksum | FileDamage::Unreadable(_));
+        let corrected = if may_be { correct(&place.table.raw, &place.table.root, file).await? } else { None };
+        match corrected {
+            Some(at) => report.problem(
+                format!("file {}: {damage}", file.path),
+                repaired(format!("one bit of byte {at} was flipped: flipped back")),
+            ),
+            None => left.push((file, damage)),
+        }
+    }
+    Ok(left)
+}
+
 async fn report_damage(
     place: &Place,
     damaged: Vec<(&DataFile, FileDamage)>,
@@ -89,7 +113,7 @@ async fn report_damage(
         );
         let then = match dropped {
             None => advice(
-                "restore the file from a backup under the same name; or --drop-lost takes it out of the table and gives its rows up",
+                "--repair, if a single bit was flipped; else restore the file from a backup under the same name; or --drop-lost takes it out of the table and gives its rows up",
             ),
             Some(version) if damage == FileDamage::Missing => {
                 repaired(format!("taken out of the table by version {version}"))

@@ -62,7 +62,7 @@ pub(super) fn examine(
         .map_or_else(|| segments.last().map_or(0, |segment| segment.first.0.saturating_sub(1)), |last| last.0);
     if flushed > last && !segments.is_empty() || flushed > 0 && segments.is_empty() {
         let what = format!(
-            "the table has the records up to {flushed} of this log, but the log ends at {last}: segments were removed; a server does not start so"
+            "the table has the records up to {flushed} of this log, but the log ends at {last}: segments were removed; a server begins a new one after them"
         );
         report.problem(what, begin_anew(&dir, &quarantine, orders)?);
     }
@@ -115,10 +115,17 @@ fn examine_segment(
     let at = segment.damaged_at.map_or(String::new(), |at| format!(" at byte {at}"));
     let lost: Vec<String> = segment.lost.iter().map(|lost| format!("{}..={}", lost.start, lost.end - 1)).collect();
     let lost_rows = segment.lost.iter().any(|lost| lost.end > flushed + 1);
+    let corrected: Vec<String> = segment.corrected.iter().map(|lsn| lsn.0.to_string()).collect();
+    let corrected = match corrected.is_empty() {
+        true => String::new(),
+        false => {
+            format!("; one bit was flipped in each of the records {}, which can be flipped back", corrected.join(", "))
+        }
+    };
     let what = match lost.is_empty() {
-        true => format!("{name} is damaged{at}; no record is lost"),
+        true => format!("{name} is damaged{at}; no record is lost{corrected}"),
         false => format!(
-            "{name} is damaged{at}: records {} are lost{}",
+            "{name} is damaged{at}: records {} are lost{}{corrected}",
             lost.join(", "),
             if lost_rows { "" } else { ", but all of them are in files already" }
         ),
@@ -127,7 +134,9 @@ fn examine_segment(
         let kept = mend(segment, quarantine)?;
         repaired(format!("written anew with the intact records; the damaged one is {}", kept.display()))
     } else {
-        advice("restore the segment from a backup; or --repair keeps the intact records and goes on without the others")
+        advice(
+            "restore the segment from a backup; or --repair, and each start, keeps the intact records and goes on without the others",
+        )
     };
     report.problem(what, then);
     Ok(())

@@ -1,7 +1,9 @@
 //! The commit log: commits, checkpoints, format.
 
 use super::{DoctorError, Orders, Report, advice, repaired};
-use crate::files::table::{LogDamage, LogObject, Table, TableError, TableSnapshot, inspect, quarantine};
+use crate::files::table::{
+    LogDamage, LogObject, Table, TableError, TableSnapshot, correct_commit, inspect, quarantine,
+};
 use crate::store::Place;
 use crate::types::time::Clock;
 
@@ -58,7 +60,12 @@ async fn mend(
     newest: Option<u64>,
     orders: Orders,
 ) -> Result<super::Then, DoctorError> {
-    let is_missing = damage.reason == "it is missing";
+    let is_missing = damage.is_missing();
+    if let (LogObject::Commit(version), false, true) = (damage.object, is_missing, orders.repair)
+        && correct_commit(&place.table.raw, &place.table.root, version).await?
+    {
+        return Ok(repaired("one bit of it was flipped: flipped back; the damaged one is in _quarantine"));
+    }
     let can_go = match damage.object {
         LogObject::Checkpoint(_) => !damage.is_needed,
         LogObject::Commit(version) => !is_missing && (!damage.is_needed || Some(version) == newest),
@@ -75,12 +82,12 @@ async fn mend(
             })
         }
         (true, false, LogObject::Commit(_)) if damage.is_needed => advice(
-            "it is the newest, as a power loss may leave it: --repair moves it away, and the write-ahead log has its rows",
+            "it is the newest, as a power loss may leave it: --repair, or the next start, moves it away, and the write-ahead log has its rows",
         ),
         (true, false, _) => advice("nothing of it is needed; --repair moves it away"),
-        (false, _, _) if damage.is_needed => {
-            advice("the table cannot be read past it; restore the file or the whole from a backup")
-        }
+        (false, _, _) if damage.is_needed => advice(
+            "the table cannot be read past it: --repair, if a single bit was flipped; else restore the file or the whole from a backup",
+        ),
         (false, _, _) => advice("nothing of it is needed: a checkpoint holds what it said"),
     })
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use object_store::{ObjectStore, path::Path};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::FilesError;
+use super::blocks::{self, BlockSums};
 use super::fields::{self, FieldIndex};
 use super::object_reader::ObjectReader;
 use super::row_file::file_schema;
@@ -43,6 +45,8 @@ pub struct FileIndex {
     pub runs: Vec<Run>,
     /// The columns that lines were taken apart into; none in a file of whole lines.
     pub fields: Option<FieldIndex>,
+    /// What the file's data is checked against; none in files of before there were any.
+    pub sums: Option<Arc<BlockSums>>,
 }
 
 /// Loads and keeps indexes.
@@ -110,19 +114,27 @@ impl FileIndexes {
     async fn load(&self, file: &DataFile) -> Result<FileIndex, FilesError> {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let unreadable = |source| FilesError::Parquet { path: file.path.clone(), source };
-        let loaded = ArrowReaderMetadata::load_async(&mut self.reader(file), options).await.map_err(unreadable)?;
+        let mut reader = self.reader(file).with_end().await.map_err(unreadable)?;
+        let loaded = ArrowReaderMetadata::load_async(&mut reader, options).await.map_err(unreadable)?;
         let metadata = loaded.metadata().clone();
         let entry = |key: &str| {
             let entries = metadata.file_metadata().key_value_metadata()?;
             entries.iter().find(|entry| entry.key == key)?.value.as_deref()
         };
+        let damaged = |reason: String| FilesError::BadStreamIndex { path: file.path.clone(), reason };
+        let sums = entry(blocks::FOOTER_KEY).map(BlockSums::decode).transpose().map_err(damaged)?;
+        if let Some((sums, crc32)) = sums.as_ref().zip(file.crc32) {
+            let end = reader.get_bytes(sums.data_bytes().min(file.bytes)..file.bytes).await.map_err(unreadable)?;
+            if sums.whole(&end) != crc32 {
+                return Err(damaged("its checksum does not fit the table's".to_owned()));
+            }
+        }
         let text = entry(FOOTER_KEY).ok_or_else(|| FilesError::NoStreamIndex { path: file.path.clone() })?;
         let fields = entry(fields::FOOTER_KEY).map(|text| FieldIndex::decode(text, &metadata)).transpose();
         let fields = fields.map_err(|reason| FilesError::BadFieldIndex { path: file.path.clone(), reason })?;
         let schema = file_schema(fields.as_ref().map_or(&[], |fields| fields.columns()));
         let options = ArrowReaderOptions::new().with_schema(schema);
         let parquet = ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(unreadable)?;
-        let damaged = |reason: String| FilesError::BadStreamIndex { path: file.path.clone(), reason };
         let stored = StoredStreams::decode(text).map_err(damaged)?;
         let streams = self.streams.tenant(&file.tenant);
         let mut runs = Vec::with_capacity(stored.labels.len());
@@ -141,13 +153,14 @@ impl FileIndexes {
         if start as i64 != parquet.metadata().file_metadata().num_rows() {
             return Err(damaged(format!("its runs have {start} rows in all, not those of the file")));
         }
-        Ok(FileIndex { parquet, runs, fields })
+        Ok(FileIndex { parquet, runs, fields, sums: sums.map(Arc::new) })
     }
 }
 
 impl FileIndex {
     fn memory_bytes(&self) -> usize {
         let fields = self.fields.as_ref().map_or(0, FieldIndex::memory_bytes);
-        self.parquet.metadata().memory_size() + self.runs.len() * size_of::<Run>() + fields
+        let sums = self.sums.as_ref().map_or(0, |sums| sums.memory_bytes());
+        self.parquet.metadata().memory_size() + self.runs.len() * size_of::<Run>() + fields + sums
     }
 }

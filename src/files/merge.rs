@@ -24,6 +24,7 @@ use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, path::Path};
 
 use super::fields::{FieldColumns, LineLayout};
 use super::index::FileIndexes;
+use super::pattern_merge::{Inherited, merged};
 use super::read::read_all;
 use super::row_file::{Effort, RowFileWriter};
 use super::write::rank_streams;
@@ -54,6 +55,12 @@ pub struct MergeRequest<'a> {
     pub output_bytes_max: u64,
 }
 
+impl MergeRequest<'_> {
+    fn fits_one_file(&self) -> bool {
+        self.inputs.iter().map(|file| file.bytes).sum::<u64>() <= self.output_bytes_max
+    }
+}
+
 /// What a merge did.
 #[derive(Debug, Default)]
 pub struct Merged {
@@ -64,10 +71,10 @@ pub struct Merged {
     pub line_bytes_read: u64,
 }
 
-/// Decides which rows of a `ROW_SCHEMA` batch stay; none means all.
+/// Decides which rows of a `ROW_SCHEMA` batch stay; `None` means all of it.
 pub type Keep<'a> = dyn FnMut(&RecordBatch) -> Result<Option<BooleanBuffer>, FilesError> + 'a;
 
-/// Merges `request.inputs` into new files.
+/// Merges `request.inputs` into new files; without `keep`, all rows.
 ///
 /// Cancellation: what was uploaded so far stays as an object that no commit names.
 pub async fn merge(
@@ -76,15 +83,23 @@ pub async fn merge(
     indexes: &FileIndexes,
     streams: &TenantStreams,
     request: &MergeRequest<'_>,
-    keep: &mut Keep<'_>,
+    keep: Option<&mut Keep<'_>>,
 ) -> Result<Merged, FilesError> {
     let mut inputs: Vec<&Arc<DataFile>> = request.inputs.iter().collect();
     inputs.sort_by(|a, b| (a.seq, a.ts_min, &a.path).cmp(&(b.seq, b.ts_min, &b.path)));
     let Some(first) = inputs.first() else { return Ok(Merged::default()) };
     let batch_rows = (BATCH_ROWS_ALL / inputs.len()).clamp(BATCH_ROWS_MIN, CHUNK_ROWS);
     let mut cursors = Vec::with_capacity(inputs.len());
+    // Where no row is left out and all go to one file, its lines' patterns are those of the inputs.
+    let mut inherited = (keep.is_none() && request.fits_one_file()).then(Vec::new);
     for file in &inputs {
         let index = indexes.get(file).await?;
+        if let Some(all) = &mut inherited {
+            match Inherited::of(&file.path, &index)? {
+                Some(patterns) => all.push(patterns),
+                None => inherited = None,
+            }
+        }
         cursors.push(Cursor::open(file, index, indexes, batch_rows)?);
     }
     let known = streams.all();
@@ -100,11 +115,14 @@ pub async fn merge(
             }
             LineLayout::Whole => FieldColumns::default(),
         },
-        bytes_max: request.output_bytes_max,
+        bytes_max: if inherited.is_some() { u64::MAX } else { request.output_bytes_max },
+        inherited,
+        known: &known,
         current: None,
         files: Vec::new(),
     };
-    let mut merger = Merger { cursors, known, output, keep, pending: Pending::default(), merged: Merged::default() };
+    let mut merger =
+        Merger { cursors, known: &known, output, keep, pending: Pending::default(), merged: Merged::default() };
     match merger.run().await {
         Ok(()) => {
             let Merger { output, mut merged, .. } = merger;
@@ -120,9 +138,9 @@ pub async fn merge(
 
 struct Merger<'a, 'k> {
     cursors: Vec<Cursor>,
-    known: Vec<Arc<Stream>>,
+    known: &'a [Arc<Stream>],
     output: Output<'a>,
-    keep: &'a mut Keep<'k>,
+    keep: Option<&'a mut Keep<'k>>,
     pending: Pending,
     merged: Merged,
 }
@@ -195,7 +213,7 @@ struct RunLeft {
 impl Merger<'_, '_> {
     async fn run(&mut self) -> Result<(), FilesError> {
         let used: Vec<u32> = self.cursors.iter().flat_map(|c| c.index.runs.iter().map(|run| run.stream.0)).collect();
-        let ranks = rank_streams(&self.known, &used);
+        let ranks = rank_streams(self.known, &used);
         self.check_order(&ranks)?;
         let rank = |cursor: &Cursor| cursor.stream().map(|stream| ranks[&stream.0]);
         while let Some(next) = self.cursors.iter().filter_map(rank).min() {
@@ -304,13 +322,17 @@ impl Merger<'_, '_> {
     }
 
     async fn write(&mut self, rows: &RecordBatch) -> Result<(), FilesError> {
-        let kept = match (self.keep)(rows)? {
+        let keep = match &mut self.keep {
+            Some(keep) => keep(rows)?,
+            None => None,
+        };
+        let kept = match keep {
             Some(keep) => &filter_record_batch(rows, &BooleanArray::new(keep, None))?,
             None => rows,
         };
         self.merged.rows_written += kept.num_rows() as u64;
         debug_assert!(kept.column(1).as_primitive_opt::<UInt32Type>().is_some());
-        self.output.write(kept, &self.known).await
+        self.output.write(kept).await
     }
 }
 
@@ -322,6 +344,9 @@ struct Output<'a> {
     effort: Effort,
     fields: FieldColumns,
     bytes_max: u64,
+    /// What is known of the lines of all inputs; then there is one output.
+    inherited: Option<Vec<Inherited>>,
+    known: &'a [Arc<Stream>],
     current: Option<Current>,
     files: Vec<DataFile>,
 }
@@ -335,7 +360,7 @@ struct Current {
 }
 
 impl Output<'_> {
-    async fn write(&mut self, rows: &RecordBatch, known: &[Arc<Stream>]) -> Result<(), FilesError> {
+    async fn write(&mut self, rows: &RecordBatch) -> Result<(), FilesError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -348,10 +373,11 @@ impl Output<'_> {
                 let mut file = self.template.clone();
                 file.path = DataFile::path_for(&file.tenant, file.day, &uuid::Uuid::new_v4().to_string());
                 let writer = RowFileWriter::new(self.effort, self.fields.clone(), PART_BYTES)?;
+                let writer = if self.inherited.is_some() { writer.without_patterns() } else { writer };
                 self.current.insert(Current { file, writer, upload: None, uploaded: 0 })
             }
         };
-        current.writer.write(rows, known)?;
+        current.writer.write(rows, self.known)?;
         if current.writer.ready_bytes() >= PART_BYTES {
             let upload = match &mut current.upload {
                 Some(upload) => upload,
@@ -370,7 +396,14 @@ impl Output<'_> {
 
     async fn end_file(&mut self) -> Result<(), FilesError> {
         let Some(Current { mut file, writer, upload, .. }) = self.current.take() else { return Ok(()) };
-        let finished = writer.finish()?;
+        let finished = match &self.inherited {
+            Some(inherited) => {
+                let service_of = |stream: u32| self.known[stream as usize].service();
+                let patterns = merged(inherited, writer.streams(), service_of);
+                writer.finish_with(&patterns)?
+            }
+            None => writer.finish()?,
+        };
         file.describe(&finished);
         match upload {
             Some(mut upload) => {

@@ -10,12 +10,14 @@
 //! one run in time order; a file is read only if a commit names it; a file never changes.
 //! Errors: [`FilesError`].
 
+pub mod blocks;
 pub mod compact_plan;
 mod error;
 pub mod fields;
 pub mod index;
 pub mod merge;
 pub mod object_reader;
+mod pattern_merge;
 pub mod patterns;
 pub mod read;
 pub mod row_file;

@@ -82,16 +82,25 @@ impl PatternWriter {
     pub(super) fn finish(mut self) -> StoredPatterns {
         self.counts.store(&mut self.stored, &mut self.numbers);
         self.stored.bucket_seconds = BUCKET_SECONDS_MIN;
-        self.stored.coarsen(POINTS_MAX);
-        self.stored
+        self.stored.coarsened()
     }
 }
 
 /// Numbers of the texts of a file, as they are given out.
 #[derive(Debug, Default)]
-struct Numbers {
+pub(super) struct Numbers {
     templates: HashMap<String, u32>,
     levels: HashMap<String, u32>,
+}
+
+impl Numbers {
+    pub(super) fn template(&mut self, text: &str, texts: &mut Vec<String>) -> u32 {
+        number_of(text, texts, &mut self.templates)
+    }
+
+    pub(super) fn level(&mut self, text: &str, texts: &mut Vec<String>) -> u32 {
+        number_of(text, texts, &mut self.levels)
+    }
 }
 
 /// Number of a run, place of a level, number of a template.
@@ -144,17 +153,15 @@ impl Counts {
     pub fn finish(mut self) -> impl Iterator<Item = (u32, String, String, Vec<(i64, u32)>)> {
         let (texts, levels) = (self.miner.texts(), self.levels);
         self.counts.sort_unstable_by_key(|(key, _)| *key);
-        self.counts.into_iter().map(move |((run, level, template), mut counts)| {
-            counts.sort_unstable_by_key(|(bucket, _)| *bucket);
-            add_neighbours(&mut counts);
-            (run, levels[level].clone(), texts[template].clone(), counts)
+        self.counts.into_iter().map(move |((run, level, template), counts)| {
+            (run, levels[level].clone(), texts[template].clone(), sum_up(counts))
         })
     }
 
     fn store(self, stored: &mut StoredPatterns, numbers: &mut Numbers) {
         for (run, level, text, counts) in self.finish() {
-            let template = number_of(text, &mut stored.templates, &mut numbers.templates);
-            let level = number_of(level, &mut stored.levels, &mut numbers.levels);
+            let template = numbers.template(&text, &mut stored.templates);
+            let level = numbers.level(&level, &mut stored.levels);
             stored.series.push(StoredSeries { run, level, template, counts });
         }
     }
@@ -165,17 +172,27 @@ fn add_neighbours(counts: &mut Vec<(i64, u32)>) {
     counts.dedup_by(|next, kept| {
         let same = next.0 == kept.0;
         if same {
-            kept.1 += next.1;
+            kept.1 = kept.1.saturating_add(next.1);
         }
         same
     });
 }
 
-fn number_of(text: String, texts: &mut Vec<String>, numbers: &mut HashMap<String, u32>) -> u32 {
-    *numbers.entry(text).or_insert_with_key(|text| {
-        texts.push(text.clone());
-        texts.len() as u32 - 1
-    })
+/// Counts in the order of their buckets, each bucket once.
+pub(super) fn sum_up(mut counts: Vec<(i64, u32)>) -> Vec<(i64, u32)> {
+    counts.sort_unstable_by_key(|(bucket, _)| *bucket);
+    add_neighbours(&mut counts);
+    counts
+}
+
+fn number_of(text: &str, texts: &mut Vec<String>, numbers: &mut HashMap<String, u32>) -> u32 {
+    if let Some(number) = numbers.get(text) {
+        return *number;
+    }
+    texts.push(text.to_owned());
+    let number = texts.len() as u32 - 1;
+    numbers.insert(text.to_owned(), number);
+    number
 }
 
 impl StoredPatterns {
@@ -194,6 +211,13 @@ impl StoredPatterns {
             Some(series) => Err(damaged(format!("a pattern names run {} of {}", series.run, index.runs.len()))),
             None => Ok(Some(stored)),
         }
+    }
+
+    /// With buckets so wide that they are few enough for a footer.
+    pub(super) fn coarsened(mut self) -> Self {
+        self.bucket_seconds = self.bucket_seconds.max(BUCKET_SECONDS_MIN);
+        self.coarsen(POINTS_MAX);
+        self
     }
 
     /// Doubles the buckets until there are at most `points_max` counts.

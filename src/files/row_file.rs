@@ -1,7 +1,7 @@
 //! The writer of one data file: sorted rows in, bytes out as they are ready.
 //!
 //! ```text
-//! write(rows) ─▶ columns of the file ─▶ Parquet ─▶ take_bytes ─▶ …      finish ─▶ indexes, footer, last bytes
+//! write(rows) ─▶ columns of the file ─▶ Parquet ─▶ take_bytes ─▶ …      finish ─▶ indexes, checksums, footer, last bytes
 //! ```
 //!
 //! | column | |
@@ -27,8 +27,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 
 use super::FilesError;
+use super::blocks::{self, BlockSummer};
 use super::fields::{self, FieldColumn, FieldColumns, GroupFacts, Splitter, parquet_names};
-use super::patterns::{self, PatternWriter};
+use super::patterns::{self, PatternWriter, StoredPatterns};
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use crate::streams::Stream;
 use crate::types::rows::metadata_type;
@@ -83,10 +84,10 @@ fn written_schema(fields: &[FieldColumn]) -> SchemaRef {
 /// How hard lines are squeezed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Flush must keep up with ingest.
-    Flush,
-    /// Compaction may take longer: a zstd level.
-    Zstd(i32),
+    /// A flush must keep up with ingest, and what grows is soon written anew.
+    Quick,
+    /// What rests may take longer: a zstd level.
+    Squeeze(i32),
 }
 
 /// Writes one file.
@@ -99,10 +100,13 @@ pub struct RowFileWriter {
     /// Rows of the row group being written.
     group_rows: usize,
     stored: StoredStreams,
-    patterns: PatternWriter,
-    /// Stream of the last row written.
-    last: Option<u32>,
+    /// None where they are known without looking at lines.
+    patterns: Option<PatternWriter>,
+    squeezed: bool,
+    /// Stream of each run.
+    streams: Vec<u32>,
     crc: crc32fast::Hasher,
+    blocks: BlockSummer,
     bytes: u64,
     rows: u64,
     ts_min: UnixNanos,
@@ -121,6 +125,8 @@ pub struct FinishedFile {
     pub rows: u64,
     pub ts_min: UnixNanos,
     pub ts_max: UnixNanos,
+    /// Whether its lines are squeezed as hard as they will be.
+    pub squeezed: bool,
 }
 
 impl RowFileWriter {
@@ -137,9 +143,11 @@ impl RowFileWriter {
             groups: Vec::new(),
             group_rows: 0,
             stored: StoredStreams::default(),
-            patterns: PatternWriter::default(),
-            last: None,
+            patterns: Some(PatternWriter::default()),
+            squeezed: matches!(effort, Effort::Squeeze(_)),
+            streams: Vec::new(),
             crc: crc32fast::Hasher::new(),
+            blocks: BlockSummer::default(),
             bytes: 0,
             rows: 0,
             ts_min: UnixNanos::MAX,
@@ -200,8 +208,24 @@ impl RowFileWriter {
         self.writer.memory_size() + self.writer.inner().len()
     }
 
+    /// Leaves the lines' patterns to [`RowFileWriter::finish_with`].
+    pub(super) fn without_patterns(self) -> Self {
+        RowFileWriter { patterns: None, ..self }
+    }
+
+    /// Stream of each run so far.
+    pub(super) fn streams(&self) -> &[u32] {
+        &self.streams
+    }
+
     /// Ends the file.
     pub fn finish(mut self) -> Result<FinishedFile, FilesError> {
+        let patterns = self.patterns.take().map(PatternWriter::finish).unwrap_or_default();
+        self.finish_with(&patterns)
+    }
+
+    /// Ends the file, whose lines have these patterns.
+    pub(super) fn finish_with(mut self, patterns: &StoredPatterns) -> Result<FinishedFile, FilesError> {
         if self.group_rows > 0 {
             self.end_group();
         }
@@ -210,10 +234,16 @@ impl RowFileWriter {
             self.writer.append_key_value_metadata(KeyValue::new(fields::FOOTER_KEY.to_owned(), text));
         }
         self.writer.append_key_value_metadata(KeyValue::new(FOOTER_KEY.to_owned(), self.stored.encode()));
-        let patterns = std::mem::take(&mut self.patterns).finish();
         self.writer.append_key_value_metadata(KeyValue::new(patterns::FOOTER_KEY.to_owned(), patterns.encode()));
+        self.writer.flush()?;
+        let mut tail = self.take_bytes();
+        let sums = std::mem::take(&mut self.blocks).finish();
+        self.writer.append_key_value_metadata(KeyValue::new(blocks::FOOTER_KEY.to_owned(), sums.encode()));
         self.writer.finish()?;
-        let tail = self.take_bytes();
+        let end = std::mem::take(self.writer.inner_mut());
+        self.crc.update(&end);
+        self.bytes += end.len() as u64;
+        tail.extend_from_slice(&end);
         Ok(FinishedFile {
             tail,
             bytes: self.bytes,
@@ -221,11 +251,13 @@ impl RowFileWriter {
             rows: self.rows,
             ts_min: self.ts_min,
             ts_max: self.ts_max,
+            squeezed: self.squeezed,
         })
     }
 
     fn count(&mut self, bytes: &[u8]) {
         self.crc.update(bytes);
+        self.blocks.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
@@ -244,12 +276,13 @@ impl RowFileWriter {
             let end = start + length;
             let of_stream = &known[stream as usize];
             let line_bytes = lines.views()[start..end].iter().map(|view| u64::from(*view as u32)).sum();
-            if self.last != Some(stream) {
+            if self.streams.last() != Some(&stream) {
                 self.stored.begin(&of_stream.json, ts[start]);
-                self.last = Some(stream);
+                self.streams.push(stream);
             }
-            let service = of_stream.labels.get("service_name").unwrap_or("");
-            self.patterns.add_rows(self.stored.labels.len() - 1, service, sorted, start..end);
+            if let Some(patterns) = &mut self.patterns {
+                patterns.add_rows(self.streams.len() - 1, of_stream.service(), sorted, start..end);
+            }
             self.stored.extend(length as u32, ts[end - 1], line_bytes);
             self.ts_min = self.ts_min.min(UnixNanos(ts[start]));
             self.ts_max = self.ts_max.max(UnixNanos(ts[end - 1]));
@@ -266,8 +299,8 @@ impl RowFileWriter {
 
 fn properties(effort: Effort, fields: &[FieldColumn]) -> WriterProperties {
     let level = match effort {
-        Effort::Flush => 1,
-        Effort::Zstd(level) => level,
+        Effort::Quick => 1,
+        Effort::Squeeze(level) => level,
     };
     let level = ZstdLevel::try_new(level).unwrap_or_default();
     let ts = ColumnPath::from("ts_ns");

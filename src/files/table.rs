@@ -24,11 +24,14 @@
 
 mod actions;
 mod checkpoint;
+mod checkpoint_rows;
 mod data_file;
 mod inspect;
 mod log;
+mod mend;
 pub mod schema;
 mod snapshot;
+mod sum;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +49,7 @@ use crate::types::txn::{Misstep, TxnStep};
 
 pub use self::data_file::DataFile;
 pub use self::inspect::{LogDamage, LogObject, LogReport, inspect, quarantine};
+pub use self::mend::{correct_commit, mend};
 pub use self::schema::TableSchema;
 pub use self::snapshot::{TableSeed, TableSnapshot};
 

@@ -7,7 +7,8 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::table::DataFile;
-use super::{FileIndexes, FilesError};
+use super::{FileIndexes, FilesError, blocks};
+use crate::types::bit_flip;
 
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,9 +67,44 @@ pub async fn verify(
     Ok(checked.await.unwrap_or_else(|error| Some(FileDamage::Unreadable(error.to_string()))))
 }
 
+/// Writes a file as it was before one of its bits was flipped. Answers where that was, `None` when that is not what is
+/// wrong with it.
+///
+/// `store` is the raw one, and not sealed. Memory: the file. CPU: about 10 ns a byte.
+pub async fn correct(store: &Arc<dyn ObjectStore>, root: &Path, file: &DataFile) -> Result<Option<u64>, FilesError> {
+    let location = file.location(root);
+    let bytes = store.get(&location).await?.bytes().await?;
+    let of_file = file.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let (at, mask) = bit_flip::find(bytes.len(), of_file.crc32?, crc32fast::hash(&bytes))?;
+        let mut corrected = bytes.to_vec();
+        corrected[at] ^= mask;
+        let corrected = Bytes::from(corrected);
+        // Of longer damage a checksum alone cannot tell: the sums of the blocks must fit too.
+        check_content(&of_file, corrected.clone()).is_none().then_some((at as u64, corrected))
+    });
+    match found.await {
+        Ok(Some((at, corrected))) if corrected.len() as u64 == file.bytes => {
+            store.put(&location, corrected.into()).await?;
+            Ok(Some(at))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn check_content(file: &DataFile, bytes: Bytes) -> Option<FileDamage> {
+    if !file.has_checksum_of(&bytes) {
+        return Some(FileDamage::Checksum);
+    }
+    match blocks::first_damaged(&bytes) {
+        Ok(Some(None)) => return None,
+        Ok(Some(Some(_))) => return Some(FileDamage::Checksum),
+        Err(reason) => return Some(FileDamage::Unreadable(reason)),
+        // A file of before there were sums.
+        Ok(None) => {}
+    }
     if file.checksum().is_some() {
-        return (!file.has_checksum_of(&bytes)).then_some(FileDamage::Checksum);
+        return None;
     }
     let unreadable = |error: String| Some(FileDamage::Unreadable(error));
     let reader = match ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.build()) {

@@ -68,7 +68,7 @@ pub(super) fn rank_streams(known: &[Arc<Stream>], used: &[u32]) -> HashMap<u32, 
 }
 
 fn sort_key(stream: &Stream) -> (&str, &str) {
-    (stream.labels.get("service_name").unwrap_or(""), &stream.json)
+    (stream.service(), &stream.json)
 }
 
 /// Row numbers sorted by (day, rank, ts, arrival).
@@ -118,7 +118,7 @@ fn encode_day(
         LineLayout::Fields => FieldColumns::choose((0..lines.len()).map(|row| lines.value(row))),
         LineLayout::Whole => FieldColumns::default(),
     };
-    let mut writer = RowFileWriter::new(Effort::Flush, fields, sorted.get_array_memory_size() / 8)?;
+    let mut writer = RowFileWriter::new(Effort::Quick, fields, sorted.get_array_memory_size() / 8)?;
     writer.write(sorted, known)?;
     let finished = writer.finish()?;
     file.describe(&finished);

@@ -19,7 +19,7 @@ use crate::store::Sealing;
 use crate::types::ids::{Lsn, TenantId};
 use crate::types::sample::Sample;
 use crate::types::time::UnixNanos;
-use crate::wal::{DirectoryLock, FsyncPolicy, Wal, WalConfig, WalError, open_record, replay};
+use crate::wal::{DirectoryLock, FsyncPolicy, Wal, WalConfig, WalError, make_whole, open_record, replay};
 
 /// Bytes of one segment of the log.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
@@ -111,6 +111,7 @@ impl Queue {
         let sealer = sealer.map_err(|error| QueueError::Record(error.to_string()))?;
         let mut opener = sealing.map(|sealing| RecordOpener::new(sealing.keys, sealing.allow_plain));
         let mut waiting = Waiting::default();
+        make_whole(dir, &dir.join("quarantine"), position)?;
         let end = replay(dir, |record| {
             if record.lsn > position && !record.payload.is_empty() {
                 let payload = open_record(opener.as_mut(), &record)?;

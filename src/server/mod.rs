@@ -15,6 +15,7 @@ mod upkeep;
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -207,6 +208,9 @@ fn announce(listener: &TcpListener, data_dir: &std::path::Path, table: &str, sto
         "found  {} rows in {} files, {} rows in the log ({} records replayed)",
         found.file_rows, found.files, found.replayed_rows, found.replayed_records
     )?;
+    if found.lost_records > 0 {
+        writeln!(out, "LOST   {} records of the log are damaged; the rest is served", found.lost_records)?;
+    }
     writeln!(out, "listen http://{}", listener.local_addr()?)?;
     out.flush()?;
     Ok(())
@@ -243,7 +247,9 @@ fn report_flushes(metrics: Arc<Metrics>) -> Box<dyn Fn(&FlushReport) + Send + Sy
 /// Gauges are read when they are asked for.
 fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
     let (shard, indexes, engine) = (store.shard.clone(), store.indexes(), store.engine.clone());
+    metrics.wal.lost_records.set(gauge(store.found.lost_records));
     metrics.on_gather(move |metrics| {
+        show_log_in_metrics(metrics, &shard);
         let catalog = shard.catalog();
         let head = catalog.head_stats();
         metrics.head_bytes.set(head.bytes as i64);
@@ -268,6 +274,22 @@ fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
             metrics.results_cache_requests.with_label_values(&[outcome]).set(count as f64);
         }
     });
+}
+
+fn show_log_in_metrics(metrics: &Metrics, shard: &Shard) {
+    let (stats, wal) = (shard.wal().stats(), &metrics.wal);
+    let read = |number: &AtomicU64| gauge(number.load(Ordering::Relaxed));
+    wal.records.set(read(&stats.records));
+    wal.groups.set(read(&stats.groups));
+    wal.failed_groups.set(read(&stats.failed_groups));
+    wal.bytes.set(read(&stats.bytes));
+    wal.sync_seconds.set(stats.sync_nanos.load(Ordering::Relaxed) as f64 / 1e9);
+    wal.segments.set(read(&stats.segments));
+    wal.queue_bytes.set(gauge(shard.wal().queue_bytes() as u64));
+}
+
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The write path as the API sees it.

@@ -17,7 +17,7 @@ use crate::backup::RESTORING;
 use crate::catalog::{Arrival, Catalog, Hide};
 use crate::files::FileIndexes;
 use crate::files::fields::LineLayout;
-use crate::files::table::{RemovedFile, Table};
+use crate::files::table::{RemovedFile, Table, TableError, TableState, mend};
 use crate::head::RowHash;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::flush::{FlushReport, Flusher};
@@ -30,7 +30,7 @@ use crate::streams::Streams;
 use crate::types::ids::Lsn;
 use crate::types::time::Clock;
 use crate::upkeep::deletes::Ledger;
-use crate::wal::{DirectoryLock, Wal, WalConfig, identity, open_record, replay};
+use crate::wal::{DirectoryLock, Wal, WalConfig, identity, make_whole, open_record, replay};
 
 /// How long a stop waits for the last flush: a bucket that is gone must not hold it up.
 const LAST_FLUSH_WAIT: Duration = Duration::from_secs(20);
@@ -65,6 +65,8 @@ pub struct Found {
     pub file_rows: u64,
     pub replayed_records: u64,
     pub replayed_rows: u64,
+    /// Records of the log that are lost: see the log of the program.
+    pub lost_records: u64,
 }
 
 /// An open data directory.
@@ -131,11 +133,11 @@ impl Store {
         }
         let joined = opened.with_tiers(&settings.tiers, sealing, cache);
         let (opened, tier_stats) = joined.map_err(|e| failed("opening the stores of tiers")(e.into()))?;
-        let Opened { store, root, stats: table_stats, mut roots, .. } = opened;
-        let tier_roots = roots.split_off(1);
-        let (table, state) = Table::open(store.clone(), root.clone(), clock.clone())
+        let (table, state) = open_table(&opened, &clock, settings.follow_interval.is_none())
             .await
             .map_err(|e| failed("opening the table")(e.into()))?;
+        let Opened { store, root, stats: table_stats, mut roots, .. } = opened;
+        let tier_roots = roots.split_off(1);
         let flushed = Lsn(state.txns.get(&app_id).copied().unwrap_or(0).try_into().unwrap_or(0));
         let streams = Arc::new(Streams::default());
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
@@ -244,6 +246,19 @@ impl Drop for Store {
     }
 }
 
+/// Opens the table; its log is mended first where it cannot be read and that costs nothing.
+async fn open_table(opened: &Opened, clock: &Clock, is_own: bool) -> Result<(Table, TableState), TableError> {
+    let open = || Table::open(opened.store.clone(), opened.root.clone(), clock.clone());
+    let table = open().await;
+    let Err(error @ TableError::Corrupt { .. }) = table else { return table };
+    if !is_own {
+        return Err(error);
+    }
+    let Some(done) = mend(&opened.raw, &opened.root).await? else { return Err(error) };
+    done.iter().for_each(|done| tracing::error!("the table's log was damaged: {done}"));
+    open().await
+}
+
 /// Replays the log into the catalog and opens it for writing. CPU and disk bound: off the async threads.
 async fn open_wal(
     wal_dir: &Path,
@@ -255,16 +270,18 @@ async fn open_wal(
     on_durable: impl FnMut(Vec<(Lsn, Arrival)>) + Send + 'static,
 ) -> Result<(Wal<Arrival>, Found), Box<dyn std::error::Error + Send + Sync>> {
     let (wal_dir, config) = (wal_dir.to_owned(), settings.wal);
+    let quarantine = settings.data_dir.join("quarantine");
     let (catalog, clock) = (catalog.clone(), clock.clone());
     let sealing = settings.sealing.clone();
     let sealer = sealing.as_ref().map(|sealing| RecordSealer::new(&sealing.keys)).transpose()?;
     let opening = tokio::task::spawn_blocking(move || {
         let lock = DirectoryLock::take(&wal_dir)?;
         let mut opener = sealing.map(|sealing| RecordOpener::new(sealing.keys, sealing.allow_plain));
-        let mut found = Found { files: 0, file_rows: 0, replayed_records: 0, replayed_rows: 0 };
+        let lost_records = make_whole(&wal_dir, &quarantine, flushed)?;
+        let mut found = Found { files: 0, file_rows: 0, replayed_records: 0, replayed_rows: 0, lost_records };
         let end = replay(&wal_dir, |record| {
             if record.payload.is_empty() {
-                // `millrace doctor --repair` put it in place of one that is lost.
+                // It stands in place of one that is lost.
                 return Ok::<_, IngestError>(());
             }
             let payload = open_record(opener.as_mut(), &record)?;
@@ -278,13 +295,7 @@ async fn open_wal(
             found.replayed_rows += kept.iter().map(|(_, _, rows)| rows.num_rows() as u64).sum::<u64>();
             Ok(())
         })?;
-        if end.last < flushed {
-            return Err(IngestError::Batch(format!(
-                "the table has records up to {flushed} of this log, but the log ends at {}; segments were removed",
-                end.last
-            )));
-        }
-        Ok((Wal::open_sealed(lock, &wal_dir, config, end, sealer, on_durable)?, found))
+        Ok::<_, IngestError>((Wal::open_sealed(lock, &wal_dir, config, end, sealer, on_durable)?, found))
     });
     Ok(opening.await??)
 }

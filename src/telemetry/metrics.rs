@@ -19,6 +19,7 @@ use crate::telemetry::store::StoreMetrics;
 use crate::telemetry::syslog::SyslogMetrics;
 use crate::telemetry::tail::TailMetrics;
 use crate::telemetry::upkeep::UpkeepMetrics;
+use crate::telemetry::wal::WalMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -99,6 +100,7 @@ pub struct Metrics {
     pub rules: RuleMetrics,
     pub store: StoreMetrics,
     pub upkeep: UpkeepMetrics,
+    pub wal: WalMetrics,
     pub syslog: SyslogMetrics,
 }
 
@@ -266,6 +268,7 @@ impl Metrics {
             rules: RuleMetrics::new(&make),
             store: StoreMetrics::new(&make),
             upkeep: UpkeepMetrics::new(&make),
+            wal: WalMetrics::new(&make),
             syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,

@@ -10,3 +10,4 @@ pub mod store;
 pub mod syslog;
 pub mod tail;
 pub mod upkeep;
+pub mod wal;

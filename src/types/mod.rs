@@ -1,6 +1,7 @@
 //! Values every layer speaks: no I/O, no tokio, no DataFusion.
 
 pub mod batch;
+pub mod bit_flip;
 pub mod environment;
 pub mod go_time;
 pub mod ids;

@@ -1,12 +1,10 @@
 //! Compaction: the merges that the plan names, one after the other, until none is due.
 
-use std::sync::Arc;
-
 use super::UpkeepError;
 use super::status::Running;
 use super::workshop::Workshop;
-use crate::files::DataFile;
 use crate::files::compact_plan::{Group, plan};
+use crate::files::row_file::Effort;
 use crate::files::table::OPERATION_OPTIMIZE;
 use crate::types::ids::{IngestSeq, TenantId};
 
@@ -21,7 +19,7 @@ impl Workshop {
             let base = self.flusher.follow().await?;
             let due = self.due();
             self.metrics.upkeep.compaction_waiting.set(i64::try_from(due.len()).unwrap_or(i64::MAX));
-            let Some(group) = due.into_iter().max_by_key(Vec::len) else { return Ok(done) };
+            let Some(group) = due.into_iter().max_by_key(|group| group.files.len()) else { return Ok(done) };
             match self.merge_group(&group, base).await {
                 Ok(()) => done += 1,
                 Err(UpkeepError::Conflict) => self.metrics.upkeep.compactions.with_label_values(&["conflict"]).inc(),
@@ -49,11 +47,12 @@ impl Workshop {
         self.catalog.hides(tenant).iter().map(|hide| hide.ceiling).collect()
     }
 
-    async fn merge_group(&self, group: &[Arc<DataFile>], base: u64) -> Result<(), UpkeepError> {
+    async fn merge_group(&self, group: &Group, base: u64) -> Result<(), UpkeepError> {
         let started = self.clock.now();
-        self.progress.lock().running = Some(Running::of(group, started));
+        self.progress.lock().running = Some(Running::of(&group.files, started));
         self.metrics.upkeep.compaction_running.set(1);
         let outcome = self.merge_and_swap(group, base).await;
+        let group = &group.files;
         self.metrics.upkeep.compaction_running.set(0);
         self.progress.lock().running = None;
         let (files, bytes, line_bytes) = outcome?;
@@ -80,8 +79,10 @@ impl Workshop {
         Ok(())
     }
 
-    async fn merge_and_swap(&self, group: &[Arc<DataFile>], base: u64) -> Result<(u64, u64, u64), UpkeepError> {
-        let merged = self.merge(group, &mut |_| Ok(None)).await?;
+    async fn merge_and_swap(&self, group: &Group, base: u64) -> Result<(u64, u64, u64), UpkeepError> {
+        let Group { files: group, squeeze } = group;
+        let effort = if *squeeze { self.squeeze() } else { Effort::Quick };
+        let merged = self.merge(group, effort, None).await?;
         let (files, bytes) = (merged.files.len() as u64, merged.files.iter().map(|file| file.bytes).sum());
         self.swap(group, merged.files, base, OPERATION_OPTIMIZE).await?;
         Ok((files, bytes, merged.line_bytes_read))

@@ -36,7 +36,7 @@ pub struct CompactionConfig {
     pub min_files: usize,
     /// A day that got no rows for this long has settled: what is small of it is merged.
     pub settled_after: GoDuration,
-    /// 1 to 22.
+    /// Of what rests: 1 to 22. What still grows has level 1.
     pub zstd_level: i32,
     /// On a table that other processes write too: the age at which an object that no commit names is deleted.
     pub orphan_age: GoDuration,
@@ -71,7 +71,7 @@ impl Default for CompactionConfig {
             target_bytes: ByteSize(128 << 20),
             min_files: 8,
             settled_after: GoDuration::from_secs(3600),
-            zstd_level: 3,
+            zstd_level: 8,
             orphan_age: GoDuration::from_secs(24 * 3600),
         }
     }

@@ -58,13 +58,22 @@ pub(super) struct Workshop {
 }
 
 impl Workshop {
-    /// Writes the rows of `inputs` that `keep` keeps into new files. Nothing shows yet.
+    /// How hard what rests is squeezed.
+    pub(super) fn squeeze(&self) -> Effort {
+        Effort::Squeeze(self.compaction.zstd_level)
+    }
+
+    /// Writes the rows of `inputs` that `keep` keeps, all without it, into new files. Nothing shows yet.
     ///
-    /// `expected` says how many rows must be left; a merge that has others is refused.
-    pub(super) async fn merge(&self, inputs: &[Arc<DataFile>], keep: &mut Keep<'_>) -> Result<Merged, UpkeepError> {
+    /// A merge that did not read all rows is refused.
+    pub(super) async fn merge(
+        &self,
+        inputs: &[Arc<DataFile>],
+        effort: Effort,
+        keep: Option<&mut Keep<'_>>,
+    ) -> Result<Merged, UpkeepError> {
         let Some(first) = inputs.first() else { return Ok(Merged::default()) };
         let streams = self.catalog.streams().tenant(&first.tenant);
-        let effort = Effort::Zstd(self.compaction.zstd_level);
         let output_bytes_max = self.compaction.target_bytes.0;
         let request = MergeRequest { inputs, effort, layout: self.layout, output_bytes_max };
         let merged = merge(&self.store, &self.root, &self.indexes, &streams, &request, keep).await;

@@ -5,6 +5,7 @@
 //! crc    := crc32(len, lsn, payload)
 //! ```
 
+use crate::types::bit_flip;
 use crate::types::ids::Lsn;
 
 pub(super) const MAGIC: [u8; 4] = *b"MRrc";
@@ -58,6 +59,29 @@ pub(super) fn check_payload(header: &Header, payload: &[u8]) -> Result<(), Damag
     if checksum(length, header.lsn, payload) == header.crc { Ok(()) } else { Err(Damage::Wrong) }
 }
 
+/// The record `lsn` that `bytes` were before one of their bits was flipped; `None` when more is wrong than that.
+pub(super) fn correct(lsn: Lsn, bytes: &[u8]) -> Option<Vec<u8>> {
+    let payload = bytes.get(HEADER_BYTES..)?;
+    let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= PAYLOAD_BYTES_MAX)?;
+    let mut record = bytes.to_vec();
+    record[..4].copy_from_slice(&MAGIC);
+    record[4..8].copy_from_slice(&length.to_le_bytes());
+    record[12..20].copy_from_slice(&lsn.0.to_le_bytes());
+    let flipped: u32 = record.iter().zip(bytes).take(HEADER_BYTES).map(|(own, other)| (own ^ other).count_ones()).sum();
+    let stored = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    let sum = checksum(length, lsn, payload);
+    match (flipped, (sum ^ stored).count_ones()) {
+        (1, 0) => {}
+        (0, 1) => record[8..12].copy_from_slice(&sum.to_le_bytes()),
+        (0, _) => {
+            let (at, mask) = bit_flip::find(payload.len(), stored, sum)?;
+            record[HEADER_BYTES + at] ^= mask;
+        }
+        _ => return None,
+    }
+    Some(record)
+}
+
 fn checksum(length: u32, lsn: Lsn, payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&length.to_le_bytes());
@@ -94,6 +118,18 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_flipped_back(payload in proptest::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, bit in 0..8_u8) {
+            let mut bytes = Vec::new();
+            encode(Lsn(7), &payload, &mut bytes);
+            let mut flipped = bytes.clone();
+            let at = at.index(bytes.len());
+            flipped[at] ^= 1 << bit;
+            prop_assert_eq!(correct(Lsn(7), &flipped), Some(bytes.clone()));
+            flipped.push(0);
+            prop_assert_eq!(correct(Lsn(7), &flipped), None);
         }
 
         #[test]

@@ -13,13 +13,15 @@ mod disk;
 mod error;
 mod identity;
 mod inspect;
+mod mend;
 mod replay;
 mod segment;
 mod writer;
 
 pub use error::WalError;
 pub use identity::identity;
-pub use inspect::{SegmentReport, inspect, mend};
+pub use inspect::{SegmentReport, inspect};
+pub use mend::{MendedLog, make_whole, mend, mend_all};
 pub use replay::{LogEnd, Record, open_record, replay};
 pub use writer::{DirectoryLock, Wal, WalStats};
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data_file::{DataFile, date_text, day_of, from_uri, place, to_uri};
 use super::schema::TableSchema;
+use super::sum;
 use super::{Change, OPERATION_OPTIMIZE, TableError};
 use crate::types::ids::{IngestSeq, TenantId};
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
@@ -35,6 +36,8 @@ const FORMAT_KEY: &str = "millrace.format";
 const TAG_SEQ: &str = "millrace.seq";
 /// Tag of a file: the CRC-32 of its bytes.
 const TAG_CRC32: &str = "millrace.crc32";
+/// Tag of a file whose lines are squeezed as hard as they will be.
+const TAG_SQUEEZED: &str = "millrace.squeezed";
 
 /// One line; exactly one field is there. Unknown actions leave all empty and are skipped.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -71,6 +74,9 @@ pub(super) struct CommitInfo {
     /// Unique to a commit: tells a commit that landed, though the store reported a failure, from another's.
     #[serde(default)]
     pub(super) txn_id: Option<String>,
+    /// CRC-32 of the commit, as [`sum`] puts it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    millrace_crc32: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,34 +92,34 @@ pub(super) struct TxnAction {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Add {
-    path: String,
-    partition_values: BTreeMap<Cow<'static, str>, Option<String>>,
-    size: i64,
+    pub(super) path: String,
+    pub(super) partition_values: BTreeMap<Cow<'static, str>, Option<String>>,
+    pub(super) size: i64,
     /// Milliseconds since the epoch.
     pub(super) modification_time: i64,
-    data_change: bool,
+    pub(super) data_change: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    stats: Option<String>,
+    pub(super) stats: Option<String>,
     /// What Millrace knows beyond Delta; other engines carry it along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    tags: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
+    pub(super) tags: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Remove {
-    path: String,
+    pub(super) path: String,
     /// Milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deletion_timestamp: Option<i64>,
     #[serde(default)]
-    data_change: bool,
+    pub(super) data_change: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    extended_file_metadata: Option<bool>,
+    pub(super) extended_file_metadata: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    partition_values: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
+    pub(super) partition_values: Option<BTreeMap<Cow<'static, str>, Option<String>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    size: Option<i64>,
+    pub(super) size: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -171,6 +177,7 @@ impl CommitInfo {
             is_blind_append: Some(is_blind_append),
             engine_info: Some(concat!("millrace/", env!("CARGO_PKG_VERSION")).to_owned()),
             txn_id: Some(txn_id.to_owned()),
+            millrace_crc32: Some(sum::NONE_YET.to_owned()),
         }
     }
 }
@@ -238,7 +245,8 @@ impl Add {
         let tag = |name: &str| self.tags.as_ref()?.get(name)?.as_deref();
         let seq = IngestSeq(tag(TAG_SEQ).and_then(|text| text.parse().ok()).unwrap_or(0));
         let crc32 = tag(TAG_CRC32).and_then(|text| text.parse().ok());
-        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path, seq, crc32 })
+        let squeezed = tag(TAG_SQUEEZED) == Some("true");
+        Ok(DataFile { tenant, day, bytes, rows: stats.num_records, ts_min, ts_max, path, seq, crc32, squeezed })
     }
 }
 
@@ -270,7 +278,7 @@ pub(super) fn encode_commit(
     for file in add {
         Action::add(file, now_ms, data_change).push_line(&mut out);
     }
-    out
+    sum::seal(out)
 }
 
 /// Body of version 0.
@@ -291,7 +299,7 @@ pub(super) fn encode_creation(now: UnixNanos, table_id: &str, schema: &TableSche
     Action { commit_info: Some(info), ..Action::default() }.push_line(&mut out);
     Action { protocol: Some(protocol), ..Action::default() }.push_line(&mut out);
     Action { meta_data: Some(meta_data), ..Action::default() }.push_line(&mut out);
-    out
+    sum::seal(out)
 }
 
 /// Body of the commit that brings a table of an older format to this one; none when it has it already.
@@ -315,6 +323,15 @@ pub(super) fn encode_upgrade(
 }
 
 /// Lines of a commit. Every writer says at least who it is, so an empty one was torn by a power loss.
+///
+/// # Errors
+/// A text naming what is wrong.
+pub(super) fn decode_commit(body: &[u8]) -> Result<Vec<Action>, String> {
+    let actions = decode(body)?;
+    if sum::fits(body) { Ok(actions) } else { Err("its checksum does not fit".to_owned()) }
+}
+
+/// Lines of actions.
 ///
 /// # Errors
 /// A text naming the bad line.
@@ -356,6 +373,12 @@ pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, St
     Ok(change)
 }
 
+/// A name of a partition column or of a tag, without a copy of those that are known.
+pub(super) fn known_name(name: &str) -> Cow<'static, str> {
+    let known = ["tenant", "date", TAG_SEQ, TAG_CRC32, TAG_SQUEEZED].into_iter().find(|known| *known == name);
+    known.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
+}
+
 /// Milliseconds since the epoch.
 pub(super) fn millis(at: UnixNanos) -> i64 {
     at.0.div_euclid(NANOS_PER_MILLI)
@@ -364,7 +387,8 @@ pub(super) fn millis(at: UnixNanos) -> i64 {
 fn tags_of(file: &DataFile) -> Option<BTreeMap<Cow<'static, str>, Option<String>>> {
     let seq = (file.seq != IngestSeq::default()).then(|| (Cow::Borrowed(TAG_SEQ), Some(file.seq.to_string())));
     let crc32 = file.crc32.map(|crc32| (Cow::Borrowed(TAG_CRC32), Some(crc32.to_string())));
-    let tags: BTreeMap<_, _> = seq.into_iter().chain(crc32).collect();
+    let squeezed = file.squeezed.then(|| (Cow::Borrowed(TAG_SQUEEZED), Some("true".to_owned())));
+    let tags: BTreeMap<_, _> = seq.into_iter().chain(crc32).chain(squeezed).collect();
     (!tags.is_empty()).then_some(tags)
 }
 

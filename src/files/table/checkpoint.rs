@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::TableError;
 use super::actions::{self, Action};
+use super::checkpoint_rows;
 use super::log::Replay;
 
 /// Rows of a batch on its way in or out: about 4 MiB of JSON.
@@ -121,9 +122,18 @@ pub(super) fn decode(body: Bytes, mut apply: impl FnMut(Action) -> Result<(), Ta
         .map_err(failed)?;
     let mut lines = Vec::new();
     for batch in reader {
+        let mut batch = batch.map_err(failed)?;
+        if let Some(rows) = checkpoint_rows::read(&batch) {
+            let rows = rows.map_err(failed)?;
+            rows.files.into_iter().try_for_each(&mut apply)?;
+            batch = rows.rest;
+        }
+        if batch.num_rows() == 0 {
+            continue;
+        }
         lines.clear();
         let mut writer = LineDelimitedWriter::new(&mut lines);
-        writer.write(&batch.map_err(failed)?).map_err(failed)?;
+        writer.write(&batch).map_err(failed)?;
         writer.finish().map_err(failed)?;
         drop(writer);
         for action in actions::decode(&lines).map_err(TableError::Checkpoint)? {

@@ -43,13 +43,15 @@ pub struct DataFile {
     pub seq: IngestSeq,
     /// CRC-32 (IEEE) of its bytes; none when another writer made it.
     pub crc32: Option<u32>,
+    /// Whether its lines are squeezed as hard as they will be.
+    pub squeezed: bool,
 }
 
 impl DataFile {
     /// A file that is to be written.
     pub fn new(tenant: TenantId, day: i32, path: String, seq: IngestSeq) -> Self {
         let (ts_min, ts_max) = (UnixNanos::MAX, UnixNanos::MIN);
-        DataFile { path, tenant, day, bytes: 0, rows: 0, ts_min, ts_max, seq, crc32: None }
+        DataFile { path, tenant, day, bytes: 0, rows: 0, ts_min, ts_max, seq, crc32: None, squeezed: false }
     }
 
     /// Notes what was written.
@@ -59,6 +61,7 @@ impl DataFile {
         self.ts_min = finished.ts_min;
         self.ts_max = finished.ts_max;
         self.crc32 = Some(finished.crc32);
+        self.squeezed = finished.squeezed;
     }
 
     /// Path of a new file. `name` is unique: letters, digits, `-`.

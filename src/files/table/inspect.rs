@@ -33,6 +33,15 @@ pub enum LogObject {
     Checkpoint(u64),
 }
 
+/// What is wrong with an object that is not there.
+const MISSING: &str = "it is missing";
+
+impl LogDamage {
+    pub fn is_missing(&self) -> bool {
+        self.reason == MISSING
+    }
+}
+
 /// Reads the whole log; `None` when there is no table.
 pub async fn inspect(store: Arc<dyn ObjectStore>, root: Path) -> Result<Option<LogReport>, TableError> {
     let log = Log::new(store, root);
@@ -59,7 +68,7 @@ pub async fn inspect(store: Arc<dyn ObjectStore>, root: Path) -> Result<Option<L
     for entry in &entries {
         let Entry::Commit(version) = *entry else { continue };
         for missing in expected.unwrap_or(first.min(version))..version {
-            report.damage.push(commit(missing, "it is missing".to_owned(), is_needed(missing)));
+            report.damage.push(commit(missing, MISSING.to_owned(), is_needed(missing)));
         }
         expected = Some(version + 1);
         report.commits += 1;

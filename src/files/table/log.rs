@@ -66,6 +66,9 @@ struct LastCheckpoint {
     /// Actions in it.
     #[serde(default)]
     size: u64,
+    /// CRC-32 of the checkpoint; other writers leave it out.
+    #[serde(default, rename = "millraceCrc32", skip_serializing_if = "Option::is_none")]
+    crc32: Option<u32>,
 }
 
 /// An object of the log.
@@ -139,14 +142,14 @@ impl Log {
         let Some(body) = self.get(&version_name(version)).await? else {
             return Ok(None);
         };
-        actions::decode(&body).map(Some).map_err(|reason| self.corrupt(version, reason))
+        actions::decode_commit(&body).map(Some).map_err(|reason| self.corrupt(version, reason))
     }
 
     /// Rebuilds the table at its newest version.
     pub(super) async fn replay(&self) -> Result<Replay, TableError> {
         if let Some(hint) = self.last_checkpoint().await {
-            let entries = self.entries(Some(hint)).await?;
-            if entries.contains(&Entry::Checkpoint(hint)) {
+            let entries = self.entries(Some(hint.version)).await?;
+            if entries.contains(&Entry::Checkpoint(hint.version)) {
                 return self.replay_entries(&entries).await;
             }
         }
@@ -198,6 +201,10 @@ impl Log {
         let name = checkpoint_name(version);
         let damaged = |reason: String| TableError::Corrupt { object: name.clone(), reason };
         let body = self.get(&name).await?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let last = self.last_checkpoint().await.filter(|last| last.version == version);
+        if last.and_then(|last| last.crc32).is_some_and(|crc32| crc32 != crc32fast::hash(&body)) {
+            return Err(damaged("its checksum does not fit".to_owned()));
+        }
         let read = move || {
             let mut replay = Replay { version, ..Replay::default() };
             checkpoint::decode(body, |action| replay.apply(action, None))?;
@@ -210,9 +217,9 @@ impl Log {
         }
     }
 
-    pub(super) async fn last_checkpoint(&self) -> Option<u64> {
+    async fn last_checkpoint(&self) -> Option<LastCheckpoint> {
         let body = self.get(&format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}")).await.ok()??;
-        serde_json::from_slice::<LastCheckpoint>(&body).ok().map(|last| last.version)
+        serde_json::from_slice(&body).ok()
     }
 
     /// Entries of version `from` and later.
@@ -314,16 +321,17 @@ pub(super) async fn checkpoint(log: &Arc<Log>, now: UnixNanos) -> Result<u64, Ta
     replay.removed.retain(|_, remove| remove.deletion_timestamp.is_some_and(|at| at >= now_ms - RETENTION_MS));
     let version = replay.version;
     let (body, size) = on_blocking_thread(move || checkpoint::encode(replay)).await??;
+    let (name, last) = last_checkpoint(version, size, &body);
     log.store.put(&log.path(&checkpoint_name(version)), body.into()).await?;
-    let (name, last) = last_checkpoint(version, size);
     log.store.put(&log.path(&name), last.into()).await?;
     log.drop_expired(now_ms).await?;
     Ok(version)
 }
 
-/// Name and body of the hint that points to a checkpoint of `size` actions.
-pub(super) fn last_checkpoint(version: u64, size: u64) -> (String, Vec<u8>) {
-    let body = serde_json::to_vec(&LastCheckpoint { version, size }).expect("integers always serialise");
+/// Name and body of the hint that points to this checkpoint of `size` actions.
+pub(super) fn last_checkpoint(version: u64, size: u64, checkpoint: &[u8]) -> (String, Vec<u8>) {
+    let crc32 = Some(crc32fast::hash(checkpoint));
+    let body = serde_json::to_vec(&LastCheckpoint { version, size, crc32 }).expect("integers always serialise");
     (format!("{LOG_DIRECTORY}/{LAST_CHECKPOINT}"), body)
 }
 

@@ -63,6 +63,7 @@ impl TableSnapshot {
             live.file.path = live.file.relative_path().to_owned();
         }
         let (body, size) = checkpoint::encode(self.replay)?;
-        Ok(TableSeed { checkpoint: (checkpoint_name(version), body), last_checkpoint: last_checkpoint(version, size) })
+        let last_checkpoint = last_checkpoint(version, size, &body);
+        Ok(TableSeed { checkpoint: (checkpoint_name(version), body), last_checkpoint })
     }
 }

@@ -18,7 +18,8 @@ fn file(tenant: &str, number: usize) -> DataFile {
     let ts_min = UnixNanos(i64::from(DAY) * NANOS_PER_DAY + number as i64);
     let path = DataFile::path_for(&tenant, DAY, &format!("{number:08}"));
     let (seq, crc32) = (IngestSeq(number as u64), Some(7));
-    DataFile { path, tenant, day: DAY, bytes: 1_000, rows: 10, ts_min, ts_max: ts_min.saturating_add(999), seq, crc32 }
+    let (ts_max, squeezed) = (ts_min.saturating_add(999), number.is_multiple_of(2));
+    DataFile { path, tenant, day: DAY, bytes: 1_000, rows: 10, ts_min, ts_max, seq, crc32, squeezed }
 }
 
 async fn open(store: &Arc<dyn ObjectStore>) -> (Table, TableState) {
@@ -174,6 +175,66 @@ async fn checkpoint_and_tail_open_as_the_log_does() {
         .await
         .expect("puts");
     assert!(Table::open(store.clone(), Path::from("logs"), clock()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_large_table_opens_from_its_checkpoint_alone() {
+    const FILES: usize = 10_000;
+    let store = memory();
+    let (table, _) = open(&store).await;
+    let mut wanted: Vec<DataFile> = (0..FILES).map(|number| file("a", number)).collect();
+    table.commit(&wanted, &[], &txn(7), OPERATION_WRITE).await.expect("commits");
+    let gone: Vec<DataFile> = wanted.split_off(FILES - 100);
+    table.commit(&[], &gone, &[], OPERATION_DELETE).await.expect("commits");
+    table.checkpoint().await.expect("checkpoints");
+    for version in 0..=2 {
+        store.delete(&Path::from(format!("logs/_delta_log/{version:020}.json"))).await.expect("deletes");
+    }
+    let state = sorted(open(&store).await.1);
+    assert_eq!((state.version, state.removed.len(), state.txns["wal-1"]), (2, 100, 7));
+    assert!(state.files == wanted, "files differ");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_a_commit_is_named_and_flipped_back() {
+    let store = memory();
+    let (table, _) = open(&store).await;
+    for number in 0..3 {
+        table.commit(&[file("a", number)], &[], &txn(number as i64), OPERATION_WRITE).await.expect("commits");
+    }
+    let place = Path::from(format!("logs/{}", log::version_name(2)));
+    let mut body = store.get(&place).await.expect("reads").bytes().await.expect("reads").to_vec();
+    let digit = body.iter().rposition(u8::is_ascii_digit).expect("a digit");
+    body[digit] ^= 1;
+    store.put(&place, body.into()).await.expect("puts");
+    let error = Table::open(store.clone(), Path::from("logs"), clock()).await.expect_err("damaged");
+    assert!(error.to_string().contains("its checksum does not fit"), "{error}");
+    let done = mend(&store, &Path::from("logs")).await.expect("mends").expect("something was wrong");
+    assert!(done.len() == 1 && done[0].contains("flipped back"), "{done:?}");
+    assert_eq!(numbers(open(&store).await.1.files), [0, 1, 2]);
+    assert_eq!(mend(&store, &Path::from("logs")).await.expect("mends"), None);
+}
+
+#[tokio::test]
+async fn a_torn_newest_commit_is_moved_aside_an_older_one_is_not() {
+    let store = memory();
+    let (table, _) = open(&store).await;
+    for number in 0..3 {
+        table.commit(&[file("a", number)], &[], &txn(number as i64), OPERATION_WRITE).await.expect("commits");
+    }
+    let tear = async |version: u64| {
+        let place = Path::from(format!("logs/{}", log::version_name(version)));
+        let body = store.get(&place).await.expect("reads").bytes().await.expect("reads");
+        let line = memchr::memchr(b'\n', &body).expect("a line") + 1;
+        store.put(&place, body.slice(..line).into()).await.expect("puts");
+    };
+    tear(3).await;
+    assert!(mend(&store, &Path::from("logs")).await.expect("mends").is_some());
+    assert_eq!(numbers(open(&store).await.1.files), [0, 1]);
+    tear(1).await;
+    assert_eq!(mend(&store, &Path::from("logs")).await.expect("mends"), None);
+    let error = Table::open(store.clone(), Path::from("logs"), clock()).await.expect_err("damaged");
+    assert!(error.to_string().contains("00000000000000000001.json is damaged"), "{error}");
 }
 
 #[tokio::test]

@@ -205,17 +205,21 @@ impl Workshop {
         let mut taken = vec![Taken::default(); matching.len()];
         let hides: Vec<Arc<Hide>> = matching.iter().map(|at| batch[*at].hide.clone()).collect();
         let merged = self
-            .merge(std::slice::from_ref(file), &mut |rows| {
-                let mut gone = None;
-                for (hide, taken) in hides.iter().zip(&mut taken) {
-                    let hidden = hide.hidden(rows);
-                    let views = rows.column(3).as_string_view().views();
-                    taken.rows += hidden.count_set_bits() as u64;
-                    taken.line_bytes += hidden.set_indices().map(|row| u64::from(views[row] as u32)).sum::<u64>();
-                    gone = Some(gone.map_or(hidden.clone(), |gone| &gone | &hidden));
-                }
-                Ok(gone.map(|gone| !&gone))
-            })
+            .merge(
+                std::slice::from_ref(file),
+                self.squeeze(),
+                Some(&mut |rows| {
+                    let mut gone = None;
+                    for (hide, taken) in hides.iter().zip(&mut taken) {
+                        let hidden = hide.hidden(rows);
+                        let views = rows.column(3).as_string_view().views();
+                        taken.rows += hidden.count_set_bits() as u64;
+                        taken.line_bytes += hidden.set_indices().map(|row| u64::from(views[row] as u32)).sum::<u64>();
+                        gone = Some(gone.map_or(hidden.clone(), |gone| &gone | &hidden));
+                    }
+                    Ok(gone.map(|gone| !&gone))
+                }),
+            )
             .await?;
         let before = self.facts(file).await?;
         let mut after = Vec::new();

@@ -137,12 +137,16 @@ impl Workshop {
     ) -> Result<(), UpkeepError> {
         let mut gone = 0;
         let merged = self
-            .merge(std::slice::from_ref(file), &mut |rows| {
-                let expired = rules.expired(rows, now);
-                let keep = BooleanBuffer::collect_bool(expired.len(), |row| expired[row].is_none());
-                gone += (expired.len() - keep.count_set_bits()) as u64;
-                Ok(Some(keep))
-            })
+            .merge(
+                std::slice::from_ref(file),
+                self.squeeze(),
+                Some(&mut |rows| {
+                    let expired = rules.expired(rows, now);
+                    let keep = BooleanBuffer::collect_bool(expired.len(), |row| expired[row].is_none());
+                    gone += (expired.len() - keep.count_set_bits()) as u64;
+                    Ok(Some(keep))
+                }),
+            )
             .await?;
         if gone == 0 {
             // Only single lines are, and none of them is here yet.
