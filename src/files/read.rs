@@ -65,13 +65,14 @@ pub fn read(
     let selection = RowSelection::from_consecutive_ranges(ranges, group_rows);
     let assembly = Assembly::new(index, &wanted, Some(selected.row_group), selected.segments.clone());
     let at_fault = at_fault(path);
-    let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader.checked(index.sums.clone()), index.parquet.clone())
-        .with_row_groups(vec![selected.row_group])
-        .with_projection(assembly.mask(&index.parquet))
-        .with_row_selection(selection)
-        .with_batch_size(wanted.batch_rows)
-        .build()
-        .map_err(&at_fault)?;
+    let batches =
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader.checked(index.sums.clone()), index.parquet.clone())
+            .with_row_groups(vec![selected.row_group])
+            .with_projection(assembly.mask(&index.parquet))
+            .with_row_selection(selection)
+            .with_batch_size(wanted.batch_rows)
+            .build()
+            .map_err(&at_fault)?;
     Ok(assembly.run(batches.map(move |batch| batch.map_err(&at_fault)).boxed()))
 }
 
@@ -86,11 +87,12 @@ pub fn read_all(
     let wanted = Wanted { columns: RowProjection::ALL, members: None, batch_rows };
     let assembly = Assembly::new(index, &wanted, None, segments.collect());
     let at_fault = at_fault(path);
-    let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader.checked(index.sums.clone()), index.parquet.clone())
-        .with_projection(assembly.mask(&index.parquet))
-        .with_batch_size(batch_rows)
-        .build()
-        .map_err(&at_fault)?;
+    let batches =
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader.checked(index.sums.clone()), index.parquet.clone())
+            .with_projection(assembly.mask(&index.parquet))
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(&at_fault)?;
     Ok(assembly.run(batches.map(move |batch| batch.map_err(&at_fault)).boxed()))
 }
 
