@@ -24,3 +24,24 @@ pub enum FilesError {
     #[error("table: {0}")]
     Table(#[from] TableError),
 }
+
+impl FilesError {
+    /// Whether the store could not be read or written: that says nothing of the file.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            FilesError::Store(_) => true,
+            FilesError::Parquet { source: parquet::errors::ParquetError::External(source), .. } => {
+                let store = source.downcast_ref::<object_store::Error>();
+                // What is not there, or does not open, is the file's own damage.
+                store.is_some_and(|error| {
+                    !matches!(
+                        error,
+                        object_store::Error::NotFound { .. }
+                            | object_store::Error::Generic { store: "sealed store", .. }
+                    )
+                })
+            }
+            _ => false,
+        }
+    }
+}

@@ -127,8 +127,11 @@ impl Workshop {
         }
     }
 
-    /// Leaves files alone for a while that could not be read.
+    /// Leaves files alone for a while that could not be read. A store that is full or away is no fault of theirs.
     pub(super) fn leave_alone(&self, error: &FilesError, inputs: &[Arc<DataFile>]) {
+        if error.is_of_store() {
+            return;
+        }
         let until = self.clock.now().saturating_add(SET_ASIDE_NS);
         let mut set_aside = self.set_aside.lock();
         match error {

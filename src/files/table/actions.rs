@@ -319,7 +319,7 @@ pub(super) fn encode_upgrade(
     let info = CommitInfo::new(now, "UPGRADE", true, txn_id);
     Action { commit_info: Some(info), ..Action::default() }.push_line(&mut out);
     Action { meta_data: Some(upgraded), ..Action::default() }.push_line(&mut out);
-    Some(out)
+    Some(sum::seal(out))
 }
 
 /// Lines of a commit. Every writer says at least who it is, so an empty one was torn by a power loss.

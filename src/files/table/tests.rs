@@ -313,6 +313,9 @@ async fn an_older_format_is_upgraded_once() {
     let created = store.get(&first).await.expect("there").bytes().await.expect("bytes");
     let created = String::from_utf8(created.to_vec()).expect("JSON lines");
     let line = r#"\"name\":\"line\",\"type\":\"string\",\"nullable\":"#;
+    // As it was written before commits had a checksum.
+    let sum = created.find(r#","millraceCrc32""#).expect("a checksum");
+    let created = created.replacen(&created[sum..sum + r#","millraceCrc32":"00000000""#.len()], "", 1);
     let older = created
         .replace(r#""millrace.format":"2""#, r#""millrace.format":"1""#)
         .replace(&format!("{line}true"), &format!("{line}false"));
