@@ -118,7 +118,8 @@ pub(super) async fn load_bloom(
     let Some(leaf) = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root) else {
         return Ok(None);
     };
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(indexes.reader(file), index.parquet.clone());
+    let reader = indexes.reader(file).checked(index.sums.clone());
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, index.parquet.clone());
     let found = builder.get_row_group_column_bloom_filter(row_group, leaf).await;
     found.map_err(|source| FilesError::Parquet { path: file.path.clone(), source })
 }
