@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::access::AccessConfig;
+use crate::audit::AuditConfig;
 use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::config::tiers::{BlockCacheConfig, TiersConfig};
@@ -197,6 +198,7 @@ pub struct MillraceConfig {
     pub flush: FlushConfig,
     pub wal: WalSettings,
     pub flow: FlowConfig,
+    pub audit: AuditConfig,
     pub push: PushConfig,
     pub otlp_grpc: OtlpGrpcConfig,
     pub syslog: SyslogConfig,
@@ -431,6 +433,11 @@ impl Config {
     pub fn is_loopback(&self) -> bool {
         let address = self.server.http_listen_address.trim_matches(['[', ']']);
         address == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    }
+
+    /// Whether there is an audit trail: where callers say who they are, unless it says otherwise.
+    pub fn audits(&self) -> bool {
+        self.millrace.audit.enabled.unwrap_or_else(|| self.access.is_on())
     }
 
     /// When a query ends with 504.

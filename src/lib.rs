@@ -39,6 +39,7 @@ pub mod query;
 pub mod upkeep;
 // L4 edges
 pub mod agent;
+pub mod audit;
 pub mod backup;
 pub mod doctor;
 pub mod receive;

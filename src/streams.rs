@@ -9,9 +9,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::types::audit_stream::is_audit_stream;
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 
@@ -33,6 +35,7 @@ pub struct Stream {
 #[derive(Debug, Default)]
 pub struct TenantStreams {
     inner: RwLock<Interned>,
+    has_audit: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +69,7 @@ impl Stream {
 impl TenantStreams {
     /// A list that is only read, by place; streams in it may be equal.
     pub fn detached(list: Vec<Arc<Stream>>) -> Self {
-        TenantStreams { inner: RwLock::new(Interned { by_json: HashMap::new(), list }) }
+        TenantStreams { inner: RwLock::new(Interned { by_json: HashMap::new(), list }), ..TenantStreams::default() }
     }
 
     /// The ref of the stream with these labels, new if need be.
@@ -81,6 +84,9 @@ impl TenantStreams {
         }
         let stream_ref = StreamRef(u32::try_from(inner.list.len()).expect("fewer than 2^32 streams fit in memory"));
         let json: Arc<str> = Arc::from(json);
+        if is_audit_stream(&labels) {
+            self.has_audit.store(true, Ordering::Release);
+        }
         inner.list.push(Arc::new(Stream {
             id: xxhash_rust::xxh3::xxh3_64(json.as_bytes()),
             labels,
@@ -98,6 +104,11 @@ impl TenantStreams {
     /// All streams known now, by ref.
     pub fn all(&self) -> Vec<Arc<Stream>> {
         self.inner.read().list.clone()
+    }
+
+    /// Whether streams of audit records are among them.
+    pub fn has_audit(&self) -> bool {
+        self.has_audit.load(Ordering::Acquire)
     }
 
     pub fn len(&self) -> usize {

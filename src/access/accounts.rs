@@ -134,6 +134,11 @@ impl Access {
         self.0.on
     }
 
+    /// Whether there is an account of this name.
+    pub fn has_account(&self, name: &str) -> bool {
+        self.0.accounts.contains_key(name)
+    }
+
     /// Who shows these credentials.
     ///
     /// # Errors

@@ -20,11 +20,21 @@ pub enum Action {
     Admin,
     /// Read `/metrics`.
     Metrics,
+    /// See who asked what: the stream of audit records, which no other action shows.
+    Audit,
 }
 
 impl Action {
-    pub const ALL: [Action; 7] =
-        [Action::Read, Action::Write, Action::Export, Action::Delete, Action::Rules, Action::Admin, Action::Metrics];
+    pub const ALL: [Action; 8] = [
+        Action::Read,
+        Action::Write,
+        Action::Export,
+        Action::Delete,
+        Action::Rules,
+        Action::Admin,
+        Action::Metrics,
+        Action::Audit,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,6 +45,7 @@ impl Action {
             Action::Rules => "rules",
             Action::Admin => "admin",
             Action::Metrics => "metrics",
+            Action::Audit => "audit",
         }
     }
 }
@@ -44,7 +55,7 @@ impl Action {
 pub struct Actions(u8);
 
 impl Actions {
-    pub const ALL: Actions = Actions(0x7f);
+    pub const ALL: Actions = Actions(0xff);
 
     pub fn of(actions: &[Action]) -> Self {
         Actions(actions.iter().fold(0, |bits, action| bits | 1 << *action as u8))

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::action::Actions;
+use super::action::{Action, Actions};
 use super::mask::{Mask, MaskRule};
 use super::settings::{AccessConfig, GrantConfig, MaskConfig};
 use crate::logql::selector::LabelSelector;
+use crate::types::audit_stream::is_audit_stream;
 use crate::types::ids::TenantId;
 
 /// A named list of grants.
@@ -54,8 +55,10 @@ impl Grant {
         self.selectors.is_empty()
     }
 
+    /// Whether a stream is shown by it; that of audit records only to those who may see them.
     pub(super) fn shows(&self, labels: &crate::types::labels::Labels) -> bool {
-        self.selectors.is_empty() || self.selectors.iter().any(|selector| selector.matches(labels))
+        let is_chosen = self.selectors.is_empty() || self.selectors.iter().any(|selector| selector.matches(labels));
+        is_chosen && (self.actions.has(Action::Audit) || !is_audit_stream(labels))
     }
 }
 
@@ -122,6 +125,8 @@ fn compile_grant(
     let mask = Mask::of(names.iter().map(of_name).collect::<Result<_, _>>()?);
     // A mask is told apart by what it does, so that an answer kept before a change is not shown after it.
     let of_masks: Vec<String> = names.iter().map(|name| format!("{name}:{:?}", masks.get(name))).collect();
-    let key = format!("{}\u{1}{}", texts.join("\u{2}"), of_masks.join("\u{2}"));
-    Ok(Grant { tenants, actions: Actions::of(&config.actions), selectors, mask, key })
+    let actions = Actions::of(&config.actions);
+    let audit = if actions.has(Action::Audit) { "\u{1}audit" } else { "" };
+    let key = format!("{}\u{1}{}{audit}", texts.join("\u{2}"), of_masks.join("\u{2}"));
+    Ok(Grant { tenants, actions, selectors, mask, key })
 }

@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use super::action::Action;
 use super::mask::Mask;
 use super::roles::Grant;
+use crate::types::audit_stream::is_audit_stream;
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 
@@ -33,8 +35,10 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub struct TenantView {
     tenant: TenantId,
-    /// None: everything, as it is.
+    /// None: everything, as it is, `hides_audit` aside.
     grants: Option<Arc<[Arc<Grant>]>>,
+    /// Whether the stream of audit records is hidden although nothing else is.
+    hides_audit: bool,
 }
 
 /// How a stream is shown.
@@ -97,21 +101,42 @@ impl Scope {
 
 impl TenantView {
     pub(super) fn clear(tenant: TenantId) -> Self {
-        TenantView { tenant, grants: None }
+        TenantView { tenant, grants: None, hides_audit: false }
     }
 
     pub(super) fn of_grants(tenant: TenantId, grants: Vec<Arc<Grant>>) -> Self {
-        let is_clear = grants.iter().any(|grant| grant.shows_all_streams() && grant.mask.is_none());
-        TenantView { tenant, grants: (!is_clear).then(|| grants.into()) }
+        let mut clear = grants.iter().filter(|grant| grant.shows_all_streams() && grant.mask.is_none()).peekable();
+        if clear.peek().is_none() {
+            return TenantView { tenant, grants: Some(grants.into()), hides_audit: false };
+        }
+        if clear.any(|grant| grant.actions.has(Action::Audit)) {
+            return TenantView::clear(tenant);
+        }
+        // Another grant may show it, masked or not.
+        match grants.iter().any(|grant| grant.actions.has(Action::Audit)) {
+            true => TenantView { tenant, grants: Some(grants.into()), hides_audit: false },
+            false => TenantView { tenant, grants: None, hides_audit: true },
+        }
     }
 
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Whether everything is shown as it is.
+    /// Whether everything is shown as it is, audit records aside.
     pub fn is_clear(&self) -> bool {
-        self.grants.is_none()
+        let is_clear = |grant: &Arc<Grant>| grant.shows_all_streams() && grant.mask.is_none();
+        self.grants.as_ref().is_none_or(|grants| grants.iter().any(is_clear))
+    }
+
+    /// Whether every stream there is, whatever it is, is shown as it is.
+    pub fn shows_everything(&self) -> bool {
+        self.grants.is_none() && !self.hides_audit
+    }
+
+    /// Whether the stream of audit records is all that is hidden.
+    pub fn hides_audit_alone(&self) -> bool {
+        self.hides_audit
     }
 
     /// Whether every stream is shown, masked or not.
@@ -121,7 +146,9 @@ impl TenantView {
 
     /// How the stream with these labels, as they are stored, is shown.
     pub fn sight(&self, labels: &Labels) -> Sight {
-        let Some(grants) = &self.grants else { return Sight::Shown(None) };
+        let Some(grants) = &self.grants else {
+            return if self.hides_audit && is_audit_stream(labels) { Sight::Hidden } else { Sight::Shown(None) };
+        };
         let mut showing = grants.iter().filter(|grant| grant.shows(labels));
         let Some(first) = showing.next() else { return Sight::Hidden };
         let mut mask = first.mask.clone();
@@ -143,7 +170,8 @@ impl TenantView {
             self.grants.iter().flat_map(|grants| grants.iter()).map(|grant| &*grant.key).collect();
         keys.sort_unstable();
         keys.dedup();
-        format!("{}\u{3}{}", self.tenant, keys.join("\u{3}"))
+        let audit = if self.hides_audit { "\u{3}-" } else { "" };
+        format!("{}{audit}\u{3}{}", self.tenant, keys.join("\u{3}"))
     }
 }
 
@@ -197,9 +225,33 @@ mod tests {
     }
 
     #[test]
+    fn audit_records_are_shown_to_those_who_may_see_them() {
+        let audit = crate::types::audit_stream::audit_stream("w");
+        let with_audit = |grant: GrantConfig| GrantConfig { actions: vec![Action::Read, Action::Audit], ..grant };
+        let all = grant(&[], &[]);
+        let only = with_audit(grant(&[r#"{service="millrace", logger="audit"}"#], &[]));
+        let check = |roles: &[Vec<GrantConfig>], sees_audit: bool, sees_app: bool| {
+            let scope = scope(roles);
+            let view = &scope.views()[0];
+            assert_eq!(!matches!(view.sight(&audit), Sight::Hidden), sees_audit, "{roles:?}");
+            assert_eq!(seen(&scope, "x") != "hidden", sees_app, "{roles:?}");
+        };
+        check(&[vec![all.clone()]], false, true);
+        check(&[vec![with_audit(all.clone())]], true, true);
+        check(&[vec![only.clone()]], true, false);
+        check(&[vec![all.clone()], vec![only.clone()]], true, true);
+        check(&[vec![grant(&[r#"{logger="audit"}"#], &[])]], false, false);
+        assert!(scope(&[vec![all.clone()]]).views()[0].hides_audit_alone());
+        assert!(scope(&[vec![with_audit(all.clone())]]).views()[0].shows_everything());
+        assert!(scope(&[vec![all.clone()], vec![only.clone()]]).is_clear());
+        let keys = [vec![all.clone()], vec![with_audit(all)], vec![only]].map(|grants| scope(&[grants]).key().clone());
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+    }
+
+    #[test]
     fn keys_tell_scopes_apart() {
         let key = |roles: &[Vec<GrantConfig>]| scope(roles).key().clone();
-        let plain = key(&[vec![grant(&[], &[])]]);
+        let plain = key(&[vec![GrantConfig { actions: vec![Action::Read, Action::Audit], ..grant(&[], &[]) }]]);
         let a = key(&[vec![grant(&[r#"{app="a"}"#], &[])]]);
         let b = key(&[vec![grant(&[r#"{app="b"}"#], &[])]]);
         let a_masked = key(&[vec![grant(&[r#"{app="a"}"#], &["emails"])]]);

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::params::Params;
 use crate::api::tenant::{Administering, Measuring};
@@ -58,8 +59,14 @@ pub async fn log_level(_: Administering, State(shared): State<Shared>) -> Respon
 }
 
 /// `POST /log_level?log_level=debug`.
-pub async fn set_log_level(_: Administering, State(shared): State<Shared>, params: Params) -> Response {
+pub async fn set_log_level(
+    _: Administering,
+    State(shared): State<Shared>,
+    note: Note,
+    params: Params,
+) -> Response {
     let level = params.get("log_level");
+    note.with(|event| level.clone_into(&mut event.text));
     match shared.state.log_level.set(level) {
         Ok(()) => {
             tracing::info!(level, "log level changed");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::api::audit::Refused;
 use crate::query::QueryError;
 use crate::receive::decode::PushError;
 
@@ -117,7 +118,8 @@ impl IntoResponse for ApiError {
         if self.newline {
             text.push('\n');
         }
-        let mut response = plain_text(self.status, text);
+        let mut response = plain_text(self.status, text.clone());
+        response.extensions_mut().insert(Refused(text));
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"millrace\", Bearer realm=\"millrace\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

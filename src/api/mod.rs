@@ -9,6 +9,7 @@
 //! at once have limits; `api/error.rs` alone turns kinds into status codes.
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 pub mod durations;
 pub mod elastic;
@@ -38,6 +39,7 @@ use crate::access::{Access, Scope};
 use crate::api::gate::QueryGate;
 use crate::api::loki::tail::OpenTails;
 use crate::api::running::RunningQueries;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::limits::Limits;
@@ -60,6 +62,8 @@ pub struct AppState {
     pub derived: Option<prometheus::DerivedMetrics>,
     pub engine: Engine,
     pub access: Access,
+    /// Where what happens is recorded.
+    pub audit: Audit,
     /// The way in for all doors.
     pub door: Door,
     pub config: Arc<Config>,

@@ -10,6 +10,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use url::form_urlencoded;
 
+use crate::api::audit::Note;
 use crate::api::durations::parse_prometheus_duration;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::query::Direction;
@@ -48,9 +49,12 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
+        let note = Note::of(&parts);
         let form =
             if has_form_body(&parts.method, &parts.headers) { read_form(body).await? } else { Default::default() };
-        Ok(Params::parse(&form, parts.uri.query().unwrap_or("")))
+        let params = Params::parse(&form, parts.uri.query().unwrap_or(""));
+        note.params(&params);
+        Ok(params)
     }
 }
 

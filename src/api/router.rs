@@ -11,7 +11,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
 use crate::api::prometheus;
 use crate::api::{
-    AppState, Shared, admin, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
+    AppState, Shared, admin, audit, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
 };
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
@@ -54,7 +54,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/queries/{id}", delete(running::stop))
         .route("/api/v1/storage", get(storage::storage))
         .merge(rules::of_a_tenant())
-        .layer(from_fn_with_state(shared.clone(), tenant::identify));
+        .layer(from_fn_with_state(shared.clone(), tenant::identify))
+        .layer(from_fn_with_state(shared.clone(), audit::watch));
     let of_anyone = prometheus::of_anyone()
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
         .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
@@ -74,7 +75,8 @@ pub fn router(state: AppState) -> Router {
         .route("/log_level", get(admin::log_level).post(admin::set_log_level))
         .route("/ingester/shutdown", post(ring::shutdown))
         .route("/ingester/prepare_shutdown", get(ring::preparing).post(ring::prepare).delete(ring::go_on))
-        .layer(from_fn_with_state(shared.clone(), tenant::recognise));
+        .layer(from_fn_with_state(shared.clone(), tenant::recognise))
+        .layer(from_fn_with_state(shared.clone(), audit::watch));
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
     of_a_tenant
         .merge(of_anyone)

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Action, Scope};
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::tenant::{Caller, Reading};
+use crate::audit::Kind;
 
 /// Characters of a query that are shown.
 const TEXT_CHARS_MAX: usize = 4000;
@@ -117,12 +119,14 @@ pub async fn stop(
     State(shared): State<Shared>,
     _: Reading,
     caller: Caller,
+    note: Note,
     Path(id): Path<u64>,
 ) -> Result<StatusCode, ApiError> {
     let running = shared.running.of(&caller).into_iter().find(|(known, _)| *known == id);
     let Some((_, running)) = running else {
         return Err(ApiError::new(ErrorKind::NotFound, "no such query is running"));
     };
+    note.question(Kind::Admin, "", &format!("query {id}: {}", running.text));
     tracing::info!(who = caller.principal.name(), id, query = %running.text, "query stopped by request");
     running.stop.cancel();
     Ok(StatusCode::NO_CONTENT)

@@ -12,6 +12,9 @@
 //! Who may not export gets at most `max_entries_limit_per_query` rows, whole or not at all.
 //! Errors: 400 with the text, before the first row; afterwards the connection breaks off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Path, Request, State};
@@ -26,11 +29,15 @@ use uuid::Uuid;
 
 use crate::access::Action;
 use crate::api::Shared;
+use crate::api::audit::{Note, Told};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::gate::RunningQuery;
 use crate::api::params::Params;
 use crate::api::running::Listed;
 use crate::api::tenant::{Caller, Reading};
+use crate::audit::Kind;
+use crate::ingest::limits::Limits;
+use crate::query::scan::ScanCounters;
 use crate::query::{QueryError, SqlRequest};
 use crate::sql::cursors::{Cursor, CursorError};
 use crate::sql::forms::{Form, FormError, RowWriter};
@@ -54,10 +61,16 @@ pub async fn sql(
     State(shared): State<Shared>,
     Reading(scope): Reading,
     caller: Caller,
+    note: Note,
     request: Request,
 ) -> Result<Response, ApiError> {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    note.question(Kind::Query, "sql", "");
     let statement = Statement::read(request).await?;
+    note.with(|event| {
+        statement.query.clone_into(&mut event.text);
+        event.params = params::to_text(&statement.params);
+    });
     let form = match statement.format.as_str() {
         "" => Form::accepted(&accept),
         name => Form::named(name)
@@ -65,6 +78,13 @@ pub async fn sql(
     };
     let may_export = caller.scope(Action::Export).is_ok();
     let limits = shared.limits_of(&scope);
+    if statement.page_rows > 0 {
+        if !may_export {
+            return Err(ApiError::new(ErrorKind::Forbidden, "page_rows: cursors are for roles with the action export"));
+        }
+        note.kind(Kind::Export);
+        note.ask().await?;
+    }
     let running = shared.query_gate.enter().await?;
     let listed = shared.running.enter(&scope, "sql", &statement.query);
     let request = SqlRequest {
@@ -73,24 +93,23 @@ pub async fn sql(
         params: statement.params,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    let rows = tokio::select! {
-        answer = shared.state.engine.sql(request) => answer?.rows,
+    let answer = tokio::select! {
+        answer = shared.state.engine.sql(request) => answer?,
         () = listed.stopped() => return Err(stopped()),
     };
+    let rows = answer.rows;
+    let seen = Seen { counters: answer.counters, rows: 0 };
     let reader = Reader { listed, form, page_rows: statement.page_rows };
     if reader.page_rows > 0 {
-        if !may_export {
-            return Err(ApiError::new(ErrorKind::Forbidden, "page_rows: cursors are for roles with the action export"));
-        }
         let cursor = Cursor::new(rows, reader);
-        let answer = page(&shared, caller.principal.name(), None, cursor).await;
+        let answer = page(&shared, &note, caller.principal.name(), None, cursor).await;
         drop(running);
         return answer;
     }
     if !may_export {
-        return small(rows, form, limits.max_entries_limit_per_query).await;
+        return small(rows, form, seen, &note, limits.max_entries_limit_per_query).await;
     }
-    stream_rows(rows, reader, running).await
+    stream_rows(rows, reader, Telling { seen, note, screen_rows: screen_rows(&limits) }, running).await
 }
 
 /// `GET /api/v1/sql/cursor/{id}`: the next page.
@@ -98,14 +117,16 @@ pub async fn next_page(
     State(shared): State<Shared>,
     _: Reading,
     caller: Caller,
+    note: Note,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
+    note.question(Kind::Export, "sql", &format!("cursor {id}"));
     let owner = caller.principal.name();
     // A place among the running for each page: a cursor that waits holds none.
     let _running = shared.query_gate.enter().await?;
     let id = cursor_id(&id)?;
     let cursor = shared.cursors.take(owner, id)?;
-    page(&shared, owner, Some(id), cursor).await
+    page(&shared, &note, owner, Some(id), cursor).await
 }
 
 /// `DELETE /api/v1/sql/cursor/{id}`.
@@ -206,6 +227,7 @@ async fn body(request: Request) -> Result<String, ApiError> {
 /// Answers a page and keeps the cursor while there may be more.
 async fn page(
     shared: &Shared,
+    note: &Note,
     owner: &str,
     id: Option<Uuid>,
     mut cursor: Cursor<Reader>,
@@ -227,6 +249,7 @@ async fn page(
         }
     };
     let rows: usize = page.iter().map(RecordBatch::num_rows).sum();
+    note.with(|event| event.rows = Some(rows as u64));
     let (form, page_rows) = (cursor.held.form, cursor.held.page_rows);
     let mut response = whole(&page, form, &cursor.rows.schema())?;
     if rows < page_rows {
@@ -246,13 +269,19 @@ async fn page(
 }
 
 /// All rows at once, if they are at most `rows_max`.
-async fn small(mut rows: SendableRecordBatchStream, form: Form, rows_max: usize) -> Result<Response, ApiError> {
+async fn small(
+    mut rows: SendableRecordBatchStream,
+    form: Form,
+    mut seen: Seen,
+    note: &Note,
+    rows_max: usize,
+) -> Result<Response, ApiError> {
     let mut found = Vec::new();
-    let mut count = 0;
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(QueryError::from)?;
-        count += batch.num_rows();
-        if rows_max > 0 && count > rows_max {
+        seen.rows += batch.num_rows();
+        seen.tell(note);
+        if rows_max > 0 && seen.rows > rows_max {
             return Err(ApiError::new(
                 ErrorKind::Forbidden,
                 format!("the answer has more than {rows_max} rows; narrow it, or ask with a role that may export"),
@@ -260,6 +289,7 @@ async fn small(mut rows: SendableRecordBatchStream, form: Form, rows_max: usize)
         }
         found.push(batch);
     }
+    seen.tell(note);
     whole(&found, form, &rows.schema())
 }
 
@@ -275,22 +305,27 @@ fn whole(batches: &[RecordBatch], form: Form, schema: &arrow::datatypes::SchemaR
 async fn stream_rows(
     mut rows: SendableRecordBatchStream,
     reader: Reader,
+    mut telling: Telling,
     running: RunningQuery,
 ) -> Result<Response, ApiError> {
     let form = reader.form;
     let mut writer = RowWriter::new(form, &rows.schema()).map_err(unwritable)?;
     match rows.next().await {
-        Some(Ok(batch)) => writer.write(&batch).map_err(unwritable)?,
+        Some(Ok(batch)) => {
+            telling.rows(batch.num_rows()).await?;
+            writer.write(&batch).map_err(unwritable)?;
+        }
         Some(Err(error)) => return Err(QueryError::from(error).into()),
         None => {}
     }
+    let told = telling.note.hand_on();
     // Fused: compression asks once more after the end.
-    let pieces = stream::unfold(Some((writer, rows, reader, running)), |state| async move {
-        let (mut writer, mut rows, reader, running) = state?;
+    let pieces = stream::unfold(Some((writer, rows, reader, running, telling, told)), |state| async move {
+        let (mut writer, mut rows, reader, running, mut telling, told) = state?;
         loop {
             let done = writer.take();
             if !done.is_empty() {
-                return Some((Ok(done), Some((writer, rows, reader, running))));
+                return Some((Ok(done), Some((writer, rows, reader, running, telling, told))));
             }
             let next = tokio::select! {
                 next = rows.next() => next,
@@ -299,17 +334,75 @@ async fn stream_rows(
                 }
             };
             match next {
-                None => return Some((writer.finish().map_err(std::io::Error::other), None)),
-                Some(Err(error)) => return Some((Err(std::io::Error::other(error)), None)),
+                None => {
+                    telling.seen.tell(&telling.note);
+                    told.end().await;
+                    return Some((writer.finish().map_err(std::io::Error::other), None));
+                }
+                Some(Err(error)) => return Some((Err(broken(told, error)), None)),
                 Some(Ok(batch)) => {
+                    if let Err(error) = telling.rows(batch.num_rows()).await {
+                        return Some((Err(broken(told, error)), None));
+                    }
                     if let Err(error) = writer.write(&batch) {
-                        return Some((Err(std::io::Error::other(error)), None));
+                        return Some((Err(broken(told, error)), None));
                     }
                 }
             }
         }
     });
     Ok(answer(Body::from_stream(pieces.fuse()), form))
+}
+
+/// What was read for a statement, and how many rows came of it.
+struct Seen {
+    counters: Arc<ScanCounters>,
+    rows: usize,
+}
+
+impl Seen {
+    fn tell(&self, note: &Note) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        note.read(read(&self.counters.bytes), read(&self.counters.lines), self.rows as u64);
+    }
+}
+
+/// Rows that fit a screen: what a log query may have.
+fn screen_rows(limits: &Limits) -> usize {
+    match limits.max_entries_limit_per_query {
+        0 => Limits::default().max_entries_limit_per_query,
+        rows => rows,
+    }
+}
+
+/// The record of an answer that is streamed: an export once it is longer than a screen.
+struct Telling {
+    seen: Seen,
+    note: Note,
+    screen_rows: usize,
+}
+
+impl Telling {
+    /// Counts rows before they are sent.
+    ///
+    /// # Errors
+    /// When an export cannot be recorded.
+    async fn rows(&mut self, rows: usize) -> Result<(), ApiError> {
+        let was_small = self.seen.rows <= self.screen_rows;
+        self.seen.rows += rows;
+        self.seen.tell(&self.note);
+        if was_small && self.seen.rows > self.screen_rows {
+            self.note.kind(Kind::Export);
+            self.note.ask().await?;
+        }
+        Ok(())
+    }
+}
+
+fn broken<E: Into<Box<dyn std::error::Error + Send + Sync>>>(told: Told, error: E) -> std::io::Error {
+    let error = std::io::Error::other(error);
+    told.fail(500, &error.to_string());
+    error
 }
 
 fn cursor_id(text: &str) -> Result<Uuid, ApiError> {

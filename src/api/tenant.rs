@@ -20,9 +20,11 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::access::{Action, Credentials, Denied, Principal, Scope};
+use crate::access::{Access, Action, Credentials, Denied, Principal, Scope};
+use crate::api::audit::{Note, note_login};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::{AppState, Shared};
+use crate::audit::{Event, Kind};
 use crate::receive::decode::PushError;
 use crate::types::ids::{TenantId, TenantIdError};
 
@@ -73,26 +75,43 @@ pub struct Measuring(pub Principal);
 /// Finds out who asks for which tenants, or refuses.
 pub async fn identify(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
+    let tried = asked.tried(&shared.state.access);
     match caller(&shared.state, asked).await {
         Ok(caller) => {
+            if let Some(note) = request.extensions().get::<Note>() {
+                note.caller(&caller, true);
+                note_login(&shared, &caller, request.headers()).await;
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => refused(&request, tried, error),
     }
 }
 
 /// Finds out who asks, where tenants do not matter.
 pub async fn recognise(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
+    let tried = asked.tried(&shared.state.access);
     let source = asked.source;
     match principal(&shared.state, asked.credentials).await {
         Ok(principal) => {
-            request.extensions_mut().insert(Caller { principal, tenants: Arc::from([TenantId::single()]), source });
+            let caller = Caller { principal, tenants: Arc::from([TenantId::single()]), source };
+            if let Some(note) = request.extensions().get::<Note>() {
+                note.caller(&caller, false);
+            }
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => refused(&request, tried, error),
     }
+}
+
+fn refused(request: &Request, tried: Option<String>, error: ApiError) -> Response {
+    if let (Some(note), Some(name)) = (request.extensions().get::<Note>(), tried) {
+        note.with(|event| event.text = format!("as {name}"));
+    }
+    error.into_response()
 }
 
 /// What a request says of its caller.
@@ -103,6 +122,14 @@ struct Asked {
 }
 
 impl Asked {
+    /// The account that a name and a password were shown for. A name that nobody has may be a password in a wrong place.
+    fn tried(&self, access: &Access) -> Option<String> {
+        match &self.credentials {
+            Ok(Credentials::Password { name, .. }) => access.has_account(name).then(|| name.clone()),
+            _ => None,
+        }
+    }
+
     fn of(request: &Request) -> Self {
         let mut credentials = credentials(request.headers());
         if let (Ok(Credentials::Nothing), Some(peer)) = (&credentials, request.extensions().get::<PeerCertificate>()) {
@@ -131,7 +158,16 @@ pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, 
         caller.principal.check(Action::Write, &tenant)?;
         Ok(tenant)
     };
-    writing.await.map_err(|error: ApiError| PushError::new(error.status.as_u16(), error.text))
+    let tenant: Result<TenantId, ApiError> = writing.await;
+    if let Err(error) = &tenant
+        && matches!(error.status.as_u16(), 401 | 403)
+    {
+        let (status, error) = (error.status.as_u16(), error.text.clone());
+        let event = Event { kind: Kind::Denied, door: "grpc", endpoint: "push".to_owned(), status, error, ..Event::default() };
+        // Refused it is in any case.
+        let _ = state.audit.seal(event).await;
+    }
+    tenant.map_err(|error| PushError::new(error.status.as_u16(), error.text))
 }
 
 async fn caller(state: &AppState, asked: Asked) -> Result<Caller, ApiError> {
@@ -249,6 +285,7 @@ impl FromRequestParts<Shared> for Reading {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        Note::of(parts).action(Action::Read);
         Ok(Reading(Caller::of(parts)?.scope(Action::Read)?))
     }
 }
@@ -259,6 +296,7 @@ impl FromRequestParts<Shared> for ReadingOne {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
         let caller = Caller::of(parts)?;
         let tenant = caller.one_tenant()?;
+        Note::of(parts).action(Action::Read);
         Ok(ReadingOne(caller.scope(Action::Read)?, tenant))
     }
 }
@@ -267,6 +305,7 @@ impl FromRequestParts<Shared> for Exporting {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        Note::of(parts).action(Action::Export);
         Ok(Exporting(Caller::of(parts)?.scope(Action::Export)?))
     }
 }
@@ -288,6 +327,7 @@ impl FromRequestParts<Shared> for Deleting {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
         let caller = Caller::of(parts)?;
         let tenant = caller.one_tenant()?;
+        Note::of(parts).action(Action::Delete);
         Ok(Deleting(caller.scope(Action::Delete)?, tenant))
     }
 }
@@ -298,6 +338,7 @@ impl FromRequestParts<Shared> for Ruling {
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
         let caller = Caller::of(parts)?;
         let tenant = caller.one_tenant()?;
+        Note::of(parts).action(Action::Rules);
         caller.principal.check(Action::Rules, &tenant)?;
         Ok(Ruling(tenant))
     }
@@ -308,6 +349,7 @@ impl FromRequestParts<Shared> for Administering {
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
         let caller = Caller::of(parts)?;
+        Note::of(parts).action(Action::Admin);
         caller.principal.check_anywhere(Action::Admin)?;
         Ok(Administering(caller.principal))
     }

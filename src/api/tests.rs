@@ -78,6 +78,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         derived: None,
         engine,
         access: Access::new(&config.access, clock.clone()).expect("good settings"),
+        audit: Audit::off(),
         upkeep: None,
         door,
         limits,

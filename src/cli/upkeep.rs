@@ -225,7 +225,7 @@ async fn preview_of_place(place: &PlaceArgs) -> Result<Vec<PreviewEntry>, AnyErr
     let cache_bytes = config.millrace.query.index_cache_bytes.0;
     let indexes = FileIndexes::new(opened.table.store.clone(), opened.table.root.clone(), streams.clone(), cache_bytes);
     let catalog = Arc::new(Catalog::new(streams, state.files, Lsn(0)));
-    Ok(preview(&catalog, &indexes, &limits, Clock::system().now()).await?)
+    Ok(preview(&catalog, &indexes, &limits, config.millrace.audit.retention, Clock::system().now()).await?)
 }
 
 fn print_status(status: &TableStatus, out: &mut impl Write) -> std::io::Result<()> {

@@ -109,6 +109,7 @@ fn check(config: &Config) -> Vec<String> {
     problems.extend(config.ruler.problems());
     problems.extend(config.millrace.flow.problems());
     problems.extend(config.limits_config.problems().into_iter().map(|problem| format!("limits_config.{problem}")));
+    problems.extend(config.millrace.audit.problems());
     problems.extend(config.compactor.problems());
     problems.extend(config.millrace.compaction.problems());
     problems.extend(config.millrace.syslog.problems(config.auth_enabled));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::limits::Limits;
 use super::service_name::SERVICE_NAME;
+use crate::types::audit_stream::is_audit_stream;
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 
@@ -18,6 +19,9 @@ pub(super) fn check_labels(labels: &Labels, text: &str, tenant: &str, limits: &L
     let refusal = |reason, text| Some(Refusal { reason, text });
     if labels.is_empty() {
         return refusal("missing_labels", "error at least one label pair is required per stream".to_owned());
+    }
+    if is_audit_stream(labels) {
+        return refusal("reserved_stream", format!("stream '{text}' is kept for the server's own audit records"));
     }
     let missing: Vec<&str> =
         limits.enforced_labels.iter().map(String::as_str).filter(|name| labels.get(name).is_none()).collect();

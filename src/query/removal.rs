@@ -17,6 +17,7 @@ use crate::query::matchers::Selector;
 use crate::query::operators::rows::{RowProgram, RowRunner};
 use crate::query::row::{Output, RowPipeline};
 use crate::streams::TenantStreams;
+use crate::types::audit_stream::is_audit_stream;
 use crate::types::labels::Labels;
 use crate::types::rows::{RowProjection, Rows};
 
@@ -26,6 +27,8 @@ pub struct LogPredicate {
     selector: Selector,
     program: Option<RowProgram>,
     streams: Arc<TenantStreams>,
+    /// Audit records are never chosen.
+    spares_audit: bool,
 }
 
 impl LogPredicate {
@@ -48,7 +51,16 @@ impl LogPredicate {
                 Some(RowProgram { pipeline, streams: streams.clone(), now_ns: 0, text: "".into() })
             }
         };
-        Ok(LogPredicate { selector, program, streams })
+        Ok(LogPredicate { selector, program, streams, spares_audit: false })
+    }
+
+    /// Leaves audit records out: nobody asks them away.
+    pub fn sparing_audit(self) -> Self {
+        LogPredicate { spares_audit: true, ..self }
+    }
+
+    fn chooses(&self, labels: &Labels) -> bool {
+        self.selector.matches(labels) && !(self.spares_audit && is_audit_stream(labels))
     }
 }
 
@@ -66,7 +78,7 @@ fn has_filter(log: &LogExpr) -> bool {
 
 impl RowPredicate for LogPredicate {
     fn chooses_stream(&self, labels: &Labels) -> bool {
-        self.selector.matches(labels)
+        self.chooses(labels)
     }
 
     fn reads(&self) -> Option<RowProjection> {
@@ -80,7 +92,7 @@ impl RowPredicate for LogPredicate {
             Some((stream, chosen)) if stream == streams[row] => chosen,
             _ => {
                 let stream = self.streams.get(crate::streams::StreamRef(streams[row]));
-                let chosen = self.selector.matches(&stream.labels);
+                let chosen = self.chooses(&stream.labels);
                 last = Some((streams[row], chosen));
                 chosen
             }
@@ -143,6 +155,15 @@ mod tests {
         // Stages without a filter choose whole streams.
         check(r#"{app="a"} | logfmt"#, [true, true, false, true]);
         check("{}", [true; 4]);
+    }
+
+    #[test]
+    fn audit_records_can_be_spared() {
+        let streams = Arc::new(TenantStreams::default());
+        let audit = crate::types::audit_stream::audit_stream("w");
+        let all = LogPredicate::parse(r#"{service=~".+"}"#, streams).expect("good");
+        assert!(all.chooses_stream(&audit));
+        assert!(!all.sparing_audit().chooses_stream(&audit));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl TailView {
 
     /// Whether `stream` came after the view was made; then the view is made anew.
     fn catch_up(&mut self, stream: StreamRef) -> bool {
-        let is_known = self.visible.parts()[0].is_live() || (stream.0 as usize) < self.visible.streams().len();
+        let is_known = self.visible.parts()[0].knows(stream);
         if !is_known {
             self.visible = VisibleStreams::new(&self.scope, &self.streams);
         }

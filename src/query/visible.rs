@@ -32,8 +32,10 @@ pub struct VisiblePart {
     pub tenant: TenantId,
     /// What is added to the tenant's own refs.
     pub offset: u32,
-    /// None: every stream, as it is stored, also those that come later.
+    /// None: every stream that is known, as it is stored.
     sights: Option<Sights>,
+    /// The tenant's own refs that are in the view are below; all, also those that come later, when nothing is hidden.
+    known: usize,
 }
 
 #[derive(Debug)]
@@ -60,9 +62,9 @@ impl VisibleStreams {
     /// The view of `scope` over the streams known now.
     pub fn new(scope: &Scope, streams: &Streams) -> Self {
         if let [view] = scope.views()
-            && view.is_clear()
+            && let Some(known) = plainly_known(view, &streams.tenant(view.tenant()))
         {
-            let part = VisiblePart { tenant: view.tenant().clone(), offset: 0, sights: None };
+            let part = VisiblePart { tenant: view.tenant().clone(), offset: 0, sights: None, known };
             return VisibleStreams { streams: streams.tenant(view.tenant()), parts: Arc::from([part]) };
         }
         let several = scope.views().len() > 1;
@@ -72,7 +74,8 @@ impl VisibleStreams {
             let offset = u32::try_from(list.len()).expect("fewer than 2^32 streams fit in memory");
             let stored = streams.tenant(view.tenant()).all();
             let sights = look(view, &stored, several, &mut list);
-            parts.push(VisiblePart { tenant: view.tenant().clone(), offset, sights: Some(sights) });
+            let known = sights.shown.len();
+            parts.push(VisiblePart { tenant: view.tenant().clone(), offset, sights: Some(sights), known });
         }
         VisibleStreams { streams: Arc::new(TenantStreams::detached(list)), parts: parts.into() }
     }
@@ -117,9 +120,9 @@ impl VisiblePart {
         self.sights.as_ref()?.masks.as_ref()
     }
 
-    /// Whether streams that are stored later are in it.
-    pub fn is_live(&self) -> bool {
-        self.sights.is_none()
+    /// Whether the tenant's stream `own` was judged, and not stored later.
+    pub fn knows(&self, own: StreamRef) -> bool {
+        (own.0 as usize) < self.known
     }
 
     /// Whether any of the tenant's streams is not shown.
@@ -133,8 +136,21 @@ impl VisiblePart {
     }
 
     fn shows_own(&self, own: usize) -> bool {
-        self.sights.as_ref().is_none_or(|sights| sights.shown.get(own).copied().unwrap_or(false))
+        match &self.sights {
+            None => own < self.known,
+            Some(sights) => sights.shown.get(own).copied().unwrap_or(false),
+        }
     }
+}
+
+/// How many of a tenant's streams are shown as they are stored; none when each must be looked at.
+fn plainly_known(view: &TenantView, streams: &TenantStreams) -> Option<usize> {
+    if view.shows_everything() {
+        return Some(usize::MAX);
+    }
+    // Audit records that come after this have later refs.
+    let known = streams.len();
+    (view.hides_audit_alone() && !streams.has_audit()).then_some(known)
 }
 
 /// Appends the streams of one tenant, as they are shown.

@@ -5,6 +5,7 @@
 //!          ─▶ last flush ─▶ log closed
 //! ```
 
+mod audit;
 mod derived;
 mod doors;
 mod object_storage;
@@ -72,6 +73,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let face = derived.face();
     let rules = rules::start(&config, &store, &metrics, &clock, &face).await?;
     let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
+    let keeper = audit::start(&config, &store, &metrics, &clock)?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
     let sink = Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() });
@@ -80,6 +82,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         derived: Some(face),
         engine: store.engine.clone(),
         access: Access::new(&config.access, clock.clone()).map_err(|problems| problems.join("; "))?,
+        audit: keeper.audit.clone(),
         door: door.clone(),
         config: Arc::new(config.clone()),
         limits: limits.clone(),
@@ -120,6 +123,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         overrides.abort();
     }
     rules.stop().await;
+    keeper.stop().await;
     derived.close().await;
     tokio::task::spawn_blocking(move || upkeep.stop()).await?;
     store.close().await;

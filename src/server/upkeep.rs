@@ -40,6 +40,7 @@ pub(super) fn start(
         removed: std::mem::take(&mut store.removed),
         ledger: store.ledger.clone(),
         signing_key,
+        audit_period: config.millrace.audit.retention,
     })?)
 }
 

@@ -26,6 +26,21 @@ pub fn from_values(values: &[Value]) -> Result<Vec<ScalarValue>, String> {
     values.iter().map(to_scalar).collect()
 }
 
+/// The values as text, as a record shows them.
+pub fn to_text(values: &[ScalarValue]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let shown = values.iter().map(|value| match value {
+        ScalarValue::Utf8(Some(text)) => Value::from(text.as_str()),
+        ScalarValue::Int64(Some(number)) => Value::from(*number),
+        ScalarValue::Float64(Some(number)) => Value::from(*number),
+        ScalarValue::Boolean(Some(value)) => Value::from(*value),
+        _ => Value::Null,
+    });
+    Value::Array(shown.collect()).to_string()
+}
+
 fn to_scalar(value: &Value) -> Result<ScalarValue, String> {
     match value {
         Value::Null => Ok(ScalarValue::Null),
@@ -56,6 +71,7 @@ mod tests {
             ScalarValue::Null,
         ];
         assert_eq!(got, expected);
+        assert_eq!((to_text(&got).as_str(), to_text(&[])), (r#"["a",1,2.5,true,null]"#, String::new()));
         for bad in ["{}", "[[]]", "[{}]", "x"] {
             assert!(from_json(bad).is_err(), "{bad}");
         }

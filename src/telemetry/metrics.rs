@@ -11,6 +11,7 @@ use prometheus::{
     Opts, Registry, TextEncoder, exponential_buckets,
 };
 
+use crate::telemetry::audit::AuditMetrics;
 use crate::telemetry::derived::DerivedMetrics;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
@@ -95,6 +96,7 @@ pub struct Metrics {
     /// 1 while the file of overrides is good.
     pub overrides_good: IntGauge,
 
+    pub audit: AuditMetrics,
     pub kafka: KafkaMetrics,
     pub tail: TailMetrics,
     pub rules: RuleMetrics,
@@ -266,6 +268,7 @@ impl Metrics {
             kafka: KafkaMetrics::new(&make),
             tail: TailMetrics::new(&make),
             rules: RuleMetrics::new(&make),
+            audit: AuditMetrics::new(&make),
             store: StoreMetrics::new(&make),
             upkeep: UpkeepMetrics::new(&make),
             wal: WalMetrics::new(&make),

@@ -1,5 +1,6 @@
 //! What the server says about itself: metrics on `/metrics`, events on standard error.
 
+pub mod audit;
 pub mod derived;
 pub mod kafka;
 pub mod logging;

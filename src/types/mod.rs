@@ -1,5 +1,6 @@
 //! Values every layer speaks: no I/O, no tokio, no DataFusion.
 
+pub mod audit_stream;
 pub mod batch;
 pub mod bit_flip;
 pub mod environment;

@@ -28,6 +28,7 @@ use crate::ingest::overrides::LimitsOf;
 use crate::tasks::panic_text;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
+use crate::types::units::GoDuration;
 
 /// The upkeep's thread gives way to everything that somebody waits for.
 const NICENESS: i32 = 15;
@@ -60,6 +61,8 @@ pub struct UpkeepParts {
     pub removed: Vec<RemovedFile>,
     pub ledger: Arc<Ledger>,
     pub signing_key: SigningKey,
+    /// How long audit records are kept; 0: for ever.
+    pub audit_period: GoDuration,
 }
 
 /// The running upkeep. Cheap to clone.
@@ -106,6 +109,7 @@ impl Upkeep {
             ledger: parts.ledger,
             deleting: tokio::sync::Mutex::new(()),
             signing_key: parts.signing_key,
+            audit_period: parts.audit_period,
         });
         let upkeep = Upkeep {
             workshop: workshop.clone(),
@@ -147,7 +151,8 @@ impl Upkeep {
     /// What retention would take now.
     pub async fn retention_preview(&self) -> Result<Vec<PreviewEntry>, UpkeepError> {
         let workshop = &self.workshop;
-        preview(&workshop.catalog, &workshop.indexes, &workshop.limits, workshop.clock.now()).await
+        let now = workshop.clock.now();
+        preview(&workshop.catalog, &workshop.indexes, &workshop.limits, workshop.audit_period, now).await
     }
 
     /// The table as it is now.

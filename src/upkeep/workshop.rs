@@ -24,6 +24,7 @@ use crate::ingest::flush::Flusher;
 use crate::ingest::overrides::LimitsOf;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::{Clock, UnixNanos};
+use crate::types::units::GoDuration;
 
 /// How long a file that could not be read is left alone, nanoseconds.
 const SET_ASIDE_NS: i64 = 3_600_000_000_000;
@@ -55,6 +56,8 @@ pub(super) struct Workshop {
     /// Held while a tenant's requests are carried out or taken back.
     pub(super) deleting: tokio::sync::Mutex<()>,
     pub(super) signing_key: SigningKey,
+    /// How long audit records are kept; 0: for ever.
+    pub(super) audit_period: GoDuration,
 }
 
 impl Workshop {

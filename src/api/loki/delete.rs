@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::access::TenantView;
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
 use crate::api::tenant::Deleting;
+use crate::audit::Kind;
 use crate::ingest::retention::DeletionMode;
 use crate::query::removal::text_has_filter;
 use crate::types::ids::TenantId;
@@ -25,12 +27,22 @@ const BAD_START: &str = "invalid start time: require unix seconds or RFC3339 for
 const BAD_END: &str = "invalid end time: require unix seconds or RFC3339 format";
 
 /// `POST|PUT /loki/api/v1/delete`: 204 with `X-Delete-Request-ID`.
-pub async fn add(State(shared): State<Shared>, deleting: Deleting, params: Params) -> Result<Response, ApiError> {
+pub async fn add(
+    State(shared): State<Shared>,
+    deleting: Deleting,
+    note: Note,
+    params: Params,
+) -> Result<Response, ApiError> {
+    note.question(Kind::Delete, "logql", params.get("query"));
     let (upkeep, tenant) = door(&shared, &deleting)?;
     let now_ms = millis(shared.state.clock.now());
     let new = read(&params, now_ms, shared.state.config.compactor.delete_max_interval)?;
     let (query, start_ms, end_ms) = (new.query.clone(), new.start_ms, new.end_ms);
+    let nanos = |ms: i64| UnixNanos(ms.saturating_mul(NANOS_PER_MILLI));
+    note.range(nanos(start_ms), nanos(end_ms));
+    note.ask().await?;
     let id = upkeep.request_delete(tenant, new).await.map_err(refused)?;
+    note.with(|event| event.params = format!("{{\"request_id\":\"{id}\"}}"));
     tracing::info!(id, tenant = tenant.as_str(), query, start_ms, end_ms, "delete request added");
     shared.state.metrics.upkeep.deletes_received.with_label_values(&[tenant.as_str()]).inc();
     Ok((StatusCode::NO_CONTENT, [("X-Delete-Request-ID", id)]).into_response())
@@ -55,9 +67,16 @@ pub async fn list(State(shared): State<Shared>, deleting: Deleting, params: Para
 }
 
 /// `DELETE /loki/api/v1/delete?request_id=…&force=true`: 204, and the lines are seen again.
-pub async fn cancel(State(shared): State<Shared>, deleting: Deleting, params: Params) -> Result<Response, ApiError> {
+pub async fn cancel(
+    State(shared): State<Shared>,
+    deleting: Deleting,
+    note: Note,
+    params: Params,
+) -> Result<Response, ApiError> {
+    note.kind(Kind::DeleteCancel);
     let (upkeep, tenant) = door(&shared, &deleting)?;
     let (id, force) = (params.get("request_id"), params.get("force") == "true");
+    note.ask().await?;
     upkeep.cancel_delete(tenant, id, force).await.map_err(refused)?;
     tracing::info!(id, tenant = tenant.as_str(), force, "delete request taken back");
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -9,12 +9,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind, plain_text};
 use crate::api::loki::encode;
 use crate::api::loki::query_tags::tags_of;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{InstantParams, Params, RangeParams};
 use crate::api::tenant::Reading;
+use crate::audit::Kind;
 use crate::ingest::limits::Limits;
 use crate::logql;
 use crate::logql::ast::Expr;
@@ -30,12 +32,15 @@ const DEFAULT_SINCE_NS: i64 = 3_600_000_000_000;
 pub async fn range(
     State(shared): State<Shared>,
     Reading(scope): Reading,
+    note: Note,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
+    note.question(Kind::Query, "logql", params.get("query"));
     let now = shared.state.clock.now();
     let limits = shared.limits_of(&scope);
     let range = RangeParams::parse(&params, now)?;
+    note.range(range.start, range.end);
     let asked = Asked::parse(&params)?;
     if asked == Asked::Logs {
         check_entries(&limits, range.limit)?;
@@ -55,17 +60,20 @@ pub async fn range(
         series_max: limits.max_query_series,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    run(&shared, &params, request, asked, &tags_of(&headers)).await
+    run(&shared, &params, request, asked, &note, &tags_of(&headers)).await
 }
 
 /// `GET|POST /loki/api/v1/query`.
 pub async fn instant(
     State(shared): State<Shared>,
     Reading(scope): Reading,
+    note: Note,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
+    note.question(Kind::Query, "logql", params.get("query"));
     let instant = InstantParams::parse(&params, shared.state.clock.now())?;
+    note.range(instant.time, instant.time);
     let asked = Asked::parse(&params)?;
     let limits = shared.limits_of(&scope);
     let mut kind = QueryKind::Instant { time: instant.time };
@@ -91,7 +99,7 @@ pub async fn instant(
         series_max: limits.max_query_series,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    run(&shared, &params, request, asked, &tags_of(&headers)).await
+    run(&shared, &params, request, asked, &note, &tags_of(&headers)).await
 }
 
 /// What kind of answer a query has.
@@ -134,8 +142,10 @@ async fn run(
     params: &Params,
     request: QueryRequest,
     asked: Asked,
+    note: &Note,
     tags: &str,
 ) -> Result<Response, ApiError> {
+    note.with(|event| tags.clone_into(&mut event.tags));
     let _running = shared.query_gate.enter().await?;
     if params.get("explain") == "true" {
         let plan = shared.state.engine.explain(request).await?;
@@ -173,6 +183,7 @@ async fn run(
         .with_label_values(&[status.as_str(), asked.as_str(), range])
         .observe(started.elapsed().as_secs_f64());
     let (answer, stats) = outcome?;
+    note.read(stats.bytes_processed, stats.lines_processed, stats.entries_returned);
     count(shared, &tenant, &stats);
     Ok(encode::answer(answer, &stats, categorize))
 }

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::api::audit::Refused;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::promql::{Answer, Notes, Points, PromqlError};
 use crate::types::labels::{Labels, push_json_string};
@@ -79,7 +80,9 @@ impl IntoResponse for Refusal {
             tracing::warn!(status = self.status.as_u16(), error = self.text, "PromQL request failed");
         }
         let body = json!({ "status": "error", "errorType": self.kind, "error": self.text });
-        (self.status, [(header::CONTENT_TYPE, JSON)], body.to_string()).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, JSON)], body.to_string()).into_response();
+        response.extensions_mut().insert(Refused(self.text));
+        response
     }
 }
 

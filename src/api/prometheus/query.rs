@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use crate::access::Scope;
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::params::Params;
 use crate::api::prometheus::answer::{Refusal, query_answer, success};
 use crate::api::prometheus::params::{limit, optional_duration, steps, time_or};
 use crate::api::prometheus::{derived, seen};
 use crate::api::tenant::ReadingOne;
+use crate::audit::Kind;
 use crate::promql::{self, Answer, Asked, Notes, Outcome};
 use crate::types::ids::TenantId;
 use crate::types::time::NANOS_PER_MILLI;
@@ -23,21 +25,23 @@ const TRUNCATED: &str = "results truncated due to limit";
 pub async fn instant(
     State(shared): State<Shared>,
     ReadingOne(scope, tenant): ReadingOne,
+    note: Note,
     params: Params,
 ) -> Result<Response, Refusal> {
     let now = shared.state.clock.now().0.div_euclid(NANOS_PER_MILLI);
     let at_ms = time_or(&params, "time", now)?;
-    run(&shared, (&scope, &tenant), &params, Asked::Instant { at_ms }).await
+    run(&shared, (&scope, &tenant), &params, &note, Asked::Instant { at_ms }).await
 }
 
 /// `GET|POST /prometheus/api/v1/query_range`.
 pub async fn range(
     State(shared): State<Shared>,
     ReadingOne(scope, tenant): ReadingOne,
+    note: Note,
     params: Params,
 ) -> Result<Response, Refusal> {
     let steps = steps(&params)?;
-    run(&shared, (&scope, &tenant), &params, Asked::Range(steps)).await
+    run(&shared, (&scope, &tenant), &params, &note, Asked::Range(steps)).await
 }
 
 /// `GET|POST /prometheus/api/v1/query_exemplars`: derived metrics have none.
@@ -56,8 +60,10 @@ async fn run(
     shared: &Shared,
     (scope, tenant): (&Scope, &TenantId),
     params: &Params,
+    note: &Note,
     asked: Asked,
 ) -> Result<Response, Refusal> {
+    note.question(Kind::Query, "promql", params.get("query"));
     let limit = limit(params)?;
     let timeout = optional_duration(params, "timeout")?;
     let lookback = optional_duration(params, "lookback_delta")?;
@@ -65,11 +71,19 @@ async fn run(
     let _turn = shared.query_gate.enter().await?;
     let started = Instant::now();
     let mut outcome = engine.query(tenant, params.get("query"), asked, lookback, timeout).await?;
+    note.with(|event| event.rows = Some(series(&outcome.answer)));
     if let Some(limit) = limit {
         truncate(&mut outcome, limit);
     }
     let stats = (!params.get("stats").is_empty()).then(|| stats(&outcome, started.elapsed().as_secs_f64()));
     Ok(query_answer(&outcome.answer, &outcome.notes, stats.as_ref()))
+}
+
+fn series(answer: &Answer) -> u64 {
+    match answer {
+        Answer::Vector(series) | Answer::Matrix(series) => series.len() as u64,
+        Answer::Scalar { .. } | Answer::Text { .. } => 1,
+    }
 }
 
 fn truncate(outcome: &mut Outcome, limit: usize) {

@@ -12,9 +12,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
 use crate::api::tenant::Ruling;
+use crate::audit::Kind;
 use crate::rules::directory::StoreError;
 use crate::rules::read::read_group;
 use crate::rules::views::VIEWS_NAMESPACE;
@@ -61,8 +63,10 @@ pub(super) async fn set(
     State(shared): State<Shared>,
     Ruling(tenant): Ruling,
     UrlPath(namespace): UrlPath<String>,
+    note: Note,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    note.question(Kind::Rules, "yaml", &format!("{namespace}: {}", String::from_utf8_lossy(&body)));
     check_local("namespace", &namespace)?;
     let ruler = writable(&shared)?;
     if namespace == VIEWS_NAMESPACE {
@@ -76,6 +80,7 @@ pub(super) async fn set(
         let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
         refused(ErrorKind::BadInput, problems.join(", "))
     })?;
+    note.ask().await?;
     ruler.change(move |files| files.set_group(&tenant, &namespace, group)).await.map_err(store_error)?;
     Ok(accepted())
 }
@@ -84,9 +89,12 @@ pub(super) async fn delete_all(
     State(shared): State<Shared>,
     Ruling(tenant): Ruling,
     UrlPath(namespace): UrlPath<String>,
+    note: Note,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;
     let ruler = writable(&shared)?;
+    note.with(|event| event.text.clone_from(&namespace));
+    note.ask().await?;
     ruler.change(move |files| files.delete_namespace(&tenant, &namespace)).await.map_err(store_error)?;
     Ok(accepted())
 }
@@ -95,10 +103,13 @@ pub(super) async fn delete(
     State(shared): State<Shared>,
     Ruling(tenant): Ruling,
     UrlPath((namespace, name)): UrlPath<(String, String)>,
+    note: Note,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;
     check_local("groupname", &name)?;
     let ruler = writable(&shared)?;
+    note.with(|event| event.text = format!("{namespace}/{name}"));
+    note.ask().await?;
     ruler.change(move |files| files.delete_group(&tenant, &namespace, &name)).await.map_err(store_error)?;
     Ok(accepted())
 }

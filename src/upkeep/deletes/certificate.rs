@@ -137,9 +137,29 @@ impl SigningKey {
     /// The signed certificate as text.
     pub fn sign(&self, certificate: &Certificate) -> Result<String, CertificateError> {
         let certificate = serde_json::value::to_raw_value(certificate)?;
-        let value = STANDARD.encode(self.0.sign(certificate.get().as_bytes()).as_ref());
-        let signature = Signature { algorithm: ALGORITHM.to_owned(), public_key: self.public_key(), value };
+        let signature = self.signature_of(certificate.get().as_bytes());
         Ok(serde_json::to_string(&Signed { certificate, signature })?)
+    }
+
+    /// The signature over `bytes`.
+    pub fn signature_of(&self, bytes: &[u8]) -> Signature {
+        let value = STANDARD.encode(self.0.sign(bytes).as_ref());
+        Signature { algorithm: ALGORITHM.to_owned(), public_key: self.public_key(), value }
+    }
+}
+
+impl Signature {
+    /// Whether it is over `bytes`, by the key that it names.
+    ///
+    /// # Errors
+    /// `Algorithm`, `Signature`.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), CertificateError> {
+        if self.algorithm != ALGORITHM {
+            return Err(CertificateError::Algorithm { algorithm: self.algorithm.clone() });
+        }
+        let decoded = |text: &str| STANDARD.decode(text).map_err(|_| CertificateError::Signature);
+        let (key, value) = (decoded(&self.public_key)?, decoded(&self.value)?);
+        UnparsedPublicKey::new(&ED25519, key).verify(bytes, &value).map_err(|_| CertificateError::Signature)
     }
 }
 
@@ -173,14 +193,7 @@ impl Certificate {
 /// Reads a signed certificate and checks its signature.
 pub fn verify(text: &str) -> Result<Verified, CertificateError> {
     let signed: Signed = serde_json::from_str(text)?;
-    if signed.signature.algorithm != ALGORITHM {
-        return Err(CertificateError::Algorithm { algorithm: signed.signature.algorithm });
-    }
-    let bytes = |text: &str| STANDARD.decode(text).map_err(|_| CertificateError::Signature);
-    let (key, value) = (bytes(&signed.signature.public_key)?, bytes(&signed.signature.value)?);
-    UnparsedPublicKey::new(&ED25519, key)
-        .verify(signed.certificate.get().as_bytes(), &value)
-        .map_err(|_| CertificateError::Signature)?;
+    signed.signature.check(signed.certificate.get().as_bytes())?;
     let certificate = serde_json::from_str(signed.certificate.get())?;
     Ok(Verified { certificate, public_key: signed.signature.public_key })
 }

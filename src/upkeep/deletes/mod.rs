@@ -19,7 +19,7 @@ mod ledger;
 mod request;
 mod search;
 
-pub use certificate::{Certificate, CertificateError, Signed, SigningKey, Verified, verify};
+pub use certificate::{Certificate, CertificateError, Signature, Signed, SigningKey, Verified, verify};
 pub use face::{DeleteError, NewDelete};
 pub use ledger::{Ledger, LedgerError};
 pub use request::{DeleteRequest, Facts, LogMark, Rewrite, Stage};

@@ -42,12 +42,13 @@ pub async fn preview(
     catalog: &Arc<Catalog>,
     indexes: &FileIndexes,
     limits: &LimitsOf,
+    audit_period: GoDuration,
     now: UnixNanos,
 ) -> Result<Vec<PreviewEntry>, UpkeepError> {
     let mut entries: BTreeMap<(String, usize), PreviewEntry> = BTreeMap::new();
     for partition in catalog.partitions() {
         let of_tenant = limits.of(&partition.tenant);
-        let rules = Rules::compile(&of_tenant, catalog.streams().tenant(&partition.tenant));
+        let rules = Rules::compile(&of_tenant, audit_period, catalog.streams().tenant(&partition.tenant));
         let rules = rules.map_err(|error| UpkeepError::Query(error.to_string()))?;
         let Some(cutoff) = rules.newest_cutoff(now) else { continue };
         for file in partition.files.iter().filter(|file| file.ts_min < cutoff) {

@@ -15,8 +15,10 @@ use crate::query::QueryError;
 use crate::query::matchers::Selector;
 use crate::query::removal::LogPredicate;
 use crate::streams::{StreamRef, TenantStreams};
+use crate::types::audit_stream::{LOGGER, LOGGER_LABEL, SERVICE, SERVICE_LABEL};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
+use crate::types::units::GoDuration;
 
 /// Rows may stay longer by this part of their period, and at most so long, nanoseconds: fewer files are written anew.
 const SLACK_PART: i64 = 8;
@@ -54,8 +56,12 @@ pub enum Fate {
 }
 
 impl Rules {
-    /// The rules of a tenant's limits.
-    pub fn compile(limits: &Limits, streams: Arc<TenantStreams>) -> Result<Rules, QueryError> {
+    /// The rules of a tenant's limits, and before them all that of audit records: theirs are not the tenant's to choose.
+    pub fn compile(
+        limits: &Limits,
+        audit_period: GoDuration,
+        streams: Arc<TenantStreams>,
+    ) -> Result<Rules, QueryError> {
         let mut rules = Vec::new();
         for configured in &limits.retention_stream {
             let lines = configured.lines().map_err(QueryError::BadInput)?;
@@ -79,6 +85,14 @@ impl Rules {
             });
         }
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.priority), rule.period_ns.unwrap_or(i64::MAX)));
+        let text = format!("{{{SERVICE_LABEL}=\"{SERVICE}\", {LOGGER_LABEL}=\"{LOGGER}\"}}");
+        rules.insert(0, Rule {
+            selector: Selector::compile(&crate::logql::parse_log(&text)?.matchers)?,
+            text,
+            period_ns: finite(audit_period.nanos()),
+            priority: i64::MAX,
+            only: None,
+        });
         rules.push(Rule {
             text: "retention_period".to_owned(),
             period_ns: finite(limits.retention_period.nanos()),
@@ -172,7 +186,6 @@ mod tests {
     use super::*;
     use crate::ingest::retention::StreamRetention;
     use crate::types::rows::{metadata_type, row_batch};
-    use crate::types::units::GoDuration;
 
     const HOUR_NS: i64 = 3_600_000_000_000;
 
@@ -188,7 +201,7 @@ mod tests {
     fn rules(hours: i64, of_streams: Vec<StreamRetention>, streams: &Arc<TenantStreams>) -> Rules {
         let limits =
             Limits { retention_period: GoDuration(hours * HOUR_NS), retention_stream: of_streams, ..Limits::default() };
-        Rules::compile(&limits, streams.clone()).expect("good rules")
+        Rules::compile(&limits, GoDuration(0), streams.clone()).expect("good rules")
     }
 
     fn run(stream: StreamRef, from_h: i64, to_h: i64) -> Run {
@@ -229,6 +242,26 @@ mod tests {
     }
 
     #[test]
+    fn audit_records_have_a_period_of_their_own() {
+        let streams = Arc::new(TenantStreams::default());
+        let labels = crate::types::audit_stream::audit_stream("w").to_json();
+        let (audit, other) = (streams.intern(&labels).expect("good"), streams.intern("{}").expect("good"));
+        let limits = Limits {
+            retention_period: GoDuration(HOUR_NS),
+            retention_stream: vec![rule(r#"{service="millrace"}"#, 9, 1, None)],
+            ..Limits::default()
+        };
+        let now = UnixNanos(1_000 * HOUR_NS);
+        let fates = |hours: i64| {
+            let rules = Rules::compile(&limits, GoDuration(hours * HOUR_NS), streams.clone()).expect("good rules");
+            [audit, other].map(|stream| rules.fate(&run(stream, 980, 990), now))
+        };
+        assert_eq!(fates(0), [Fate::Kept, Fate::Expired]);
+        assert_eq!(fates(5), [Fate::Expired, Fate::Expired]);
+        assert_eq!(fates(30), [Fate::Kept, Fate::Expired]);
+    }
+
+    #[test]
     fn single_lines_have_periods_of_their_own() {
         let streams = Arc::new(TenantStreams::default());
         let stream = streams.intern(r#"{"service":"x"}"#).expect("good labels");
@@ -245,8 +278,8 @@ mod tests {
             new_null_array(&metadata_type(), 4).as_map().clone(),
         )
         .expect("good columns");
-        assert_eq!(rules.expired(&rows, now), [Some(1), Some(0), None, None]);
-        assert_eq!(rules.rules()[0].text, r#"{service="x"} where detected_level="debug""#);
+        assert_eq!(rules.expired(&rows, now), [Some(2), Some(1), None, None]);
+        assert_eq!(rules.rules()[1].text, r#"{service="x"} where detected_level="debug""#);
         assert!(matches!(metadata_type(), DataType::Map(..)));
     }
 }

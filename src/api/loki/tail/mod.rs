@@ -28,11 +28,13 @@ use tokio::sync::mpsc;
 
 use crate::access::Scope;
 use crate::api::Shared;
+use crate::api::audit::Note;
 use crate::api::error::ApiError;
 use crate::api::loki::query::categorizes;
 use crate::api::loki::range_limits::{allowed_range, check_entries};
 use crate::api::params::{Params, bounds, go_parse_int, positive_u32};
 use crate::api::tenant::ReadingOne;
+use crate::audit::Kind;
 use crate::query::{Direction, QueryKind, QueryRequest, tail};
 use crate::types::ids::TenantId;
 use crate::types::time::NANOS_PER_SECOND;
@@ -106,9 +108,11 @@ pub async fn tail(
     State(shared): State<Shared>,
     ReadingOne(scope, tenant): ReadingOne,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    note: Note,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
+    note.question(Kind::Tail, "logql", params.get("query"));
     let request = parse(&shared, scope, tenant, &headers, &params)?;
     let socket = match socket {
         Ok(socket) => socket,
