@@ -7,6 +7,7 @@
 //! Go takes one dash and two for the same, so one dash before a name becomes two; without a command, it is `serve`.
 
 pub mod agent;
+pub mod audit;
 pub mod backup;
 pub mod demo;
 pub mod doctor;
@@ -47,6 +48,11 @@ pub enum Command {
     Pipeline(agent::PipelineArgs),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
+    /// Whether the audit trail is whole.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     /// Copies of all that is kept, taken while the server runs.
     Backup {
         #[command(subcommand)]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Kafka { command: KafkaCommand::Check(serve) } => check_kafka(&serve),
         Command::Demo(demo) => run_demo(&demo),
         Command::Ready(ready) => ask_ready(&ready),
+        Command::Audit { command } => return command.run(),
         Command::Backup { command } => command.run(),
         Command::Doctor(doctor) => return doctor.run(),
         Command::Keys { command } => command.run(),

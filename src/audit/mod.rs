@@ -22,6 +22,7 @@ pub mod heads;
 mod queue;
 pub mod settings;
 pub mod verify;
+pub mod walk;
 mod writer;
 
 pub use event::{Event, Kind, Phase, ReadAmount};

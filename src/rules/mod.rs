@@ -26,6 +26,7 @@ pub mod read;
 pub mod record;
 pub mod render;
 pub mod settings;
+pub mod sql_view;
 pub mod states;
 pub mod unit;
 pub mod view;

@@ -9,6 +9,7 @@ mod audit;
 mod derived;
 mod doors;
 mod object_storage;
+pub mod read_only;
 mod rules;
 pub mod runtime_config;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::rules::group::Surroundings;
 use crate::rules::journal::{Journal, group_key};
 use crate::rules::notify::{Notifier, NotifierSettings};
 use crate::rules::settings::FlowConfig;
+use crate::rules::sql_view::RuleViews;
 use crate::rules::states::States;
 use crate::rules::views::{ContinuousView, ViewTables, translate};
 use crate::rules::{RuleDirectories, Ruler, RulerParts};
@@ -110,6 +111,7 @@ pub(super) async fn start(
         surroundings,
         views,
     }));
+    store.engine.add_sql_views(Arc::new(RuleViews(ruler.clone())));
     let (tasks, stop_watching, stop_telling) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     tasks.spawn(dispatch(ruler.clone(), received));
     ruler.reload().await;

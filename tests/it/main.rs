@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod audit;
 mod backup;
 mod broker;
 mod cancel;

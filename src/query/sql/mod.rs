@@ -5,6 +5,8 @@
 //! | `logs` | `timestamp` (nanoseconds, UTC), `labels` (JSON object), `level`, `line`, `metadata` (map) |
 //! | `streams` | `labels`, `stream_id`, `first_seen`, `last_seen`, `entries`, `bytes` |
 //! | `files` | `tenant`, `path`, `date`, `first_seen`, `last_seen`, `streams`, `rows`, `line_bytes`, `file_bytes` |
+//! | `patterns` | `timestamp` (of a minute), `service`, `level`, `pattern`, `lines` |
+//! | `query_log` | audit records: `timestamp`, `event`, `who`, … |
 //! | `logql('…', …)` | the answer of a LogQL query |
 //!
 //! Others register theirs through [`SqlViews`]. `labels['service']` reads one label; comparisons of labels and of
@@ -16,7 +18,9 @@ mod label;
 mod logql_table;
 mod logs;
 mod parsers;
+mod patterns;
 mod prune;
+mod query_log;
 mod rows;
 mod source;
 mod streams;
@@ -60,7 +64,10 @@ pub(super) fn session(
         context.register_udf(function);
     }
     context.register_udtf("logql", Arc::new(logql_table::LogqlFunction::new(source.clone())));
-    context.register_table("logs", Arc::new(logs::LogsView::new(source.clone())))?;
+    let logs = Arc::new(logs::LogsView::new(source.clone()));
+    context.register_table("query_log", query_log::view(logs.clone())?)?;
+    context.register_table("patterns", Arc::new(patterns::PatternsView::new(source.clone())))?;
+    context.register_table("logs", logs)?;
     context.register_table("streams", Arc::new(streams::StreamsView::new(source.clone())))?;
     context.register_table("files", Arc::new(files::FilesView::new(source.clone())))?;
     for views in others {
