@@ -59,12 +59,7 @@ pub async fn log_level(_: Administering, State(shared): State<Shared>) -> Respon
 }
 
 /// `POST /log_level?log_level=debug`.
-pub async fn set_log_level(
-    _: Administering,
-    State(shared): State<Shared>,
-    note: Note,
-    params: Params,
-) -> Response {
+pub async fn set_log_level(_: Administering, State(shared): State<Shared>, note: Note, params: Params) -> Response {
     let level = params.get("log_level");
     note.with(|event| level.clone_into(&mut event.text));
     match shared.state.log_level.set(level) {

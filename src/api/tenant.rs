@@ -163,7 +163,8 @@ pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, 
         && matches!(error.status.as_u16(), 401 | 403)
     {
         let (status, error) = (error.status.as_u16(), error.text.clone());
-        let event = Event { kind: Kind::Denied, door: "grpc", endpoint: "push".to_owned(), status, error, ..Event::default() };
+        let event =
+            Event { kind: Kind::Denied, door: "grpc", endpoint: "push".to_owned(), status, error, ..Event::default() };
         // Refused it is in any case.
         let _ = state.audit.seal(event).await;
     }

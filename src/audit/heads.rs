@@ -91,10 +91,7 @@ pub async fn set_aside(store: &Arc<dyn ObjectStore>, root: &Path, writer: &str, 
 }
 
 /// The heads of all writers; of each object that is not good, the reason.
-pub async fn all(
-    store: &Arc<dyn ObjectStore>,
-    root: &Path,
-) -> Result<(Vec<SignedHeads>, Vec<HeadsError>), HeadsError> {
+pub async fn all(store: &Arc<dyn ObjectStore>, root: &Path) -> Result<(Vec<SignedHeads>, Vec<HeadsError>), HeadsError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     let mut objects = store.list(Some(&directory(root)));
     while let Some(object) = objects.try_next().await? {

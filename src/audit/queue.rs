@@ -127,11 +127,7 @@ impl Audit {
     /// A trail whose records nobody writes.
     #[cfg(test)]
     pub(crate) fn for_tests() -> (Self, Box<dyn std::any::Any>) {
-        let (audit, received) = Audit::new(
-            &AuditConfig::default(),
-            Arc::new(Metrics::new()),
-            Clock::system(),
-        );
+        let (audit, received) = Audit::new(&AuditConfig::default(), Arc::new(Metrics::new()), Clock::system());
         (audit, Box::new(received))
     }
 
@@ -165,8 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_loses_questions_and_refuses_what_must_be_recorded() {
-        let config =
-            AuditConfig { queue_records_max: 1, queue_wait: GoDuration(1_000_000), ..AuditConfig::default() };
+        let config = AuditConfig { queue_records_max: 1, queue_wait: GoDuration(1_000_000), ..AuditConfig::default() };
         let metrics = Arc::new(Metrics::new());
         let (audit, mut received) = Audit::new(&config, metrics.clone(), Clock::system());
         audit.note(Event::default()).await;

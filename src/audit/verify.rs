@@ -216,20 +216,22 @@ mod tests {
             assert_eq!(problems(&rows, &head, None).0, expected);
         };
         check(&|_| {}, &[]);
-        check(&|rows| rows[2].1 = rows[2].1.replace("query 3", "query 9"), &[
-            "the row of 1970-01-01T00:00:03.000000000Z is not as it was written: its hash is not that of its text",
-        ]);
+        check(
+            &|rows| rows[2].1 = rows[2].1.replace("query 3", "query 9"),
+            &["the row of 1970-01-01T00:00:03.000000000Z is not as it was written: its hash is not that of its text"],
+        );
         check(&|rows| drop(rows.remove(2)), &["records 3 to 3 are missing"]);
         check(&|rows| drop(rows.remove(0)), &["records 1 to 1 are missing"]);
-        check(&|rows| rows.truncate(3), &[
-            "the chain ends with record 3, but record 5 was there: the end was cut off",
-        ]);
+        check(&|rows| rows.truncate(3), &["the chain ends with record 3, but record 5 was there: the end was cut off"]);
         check(&Vec::clear, &["the chain ends with record 0, but record 5 was there: the end was cut off"]);
         check(&|rows| rows.push(rows[4].clone()), &["record 5 is there twice, or not in its place"]);
         check(&|rows| rows.swap(1, 2), &["records 2 to 2 are missing", "record 2 is there twice, or not in its place"]);
-        check(&|rows| rows[1].0 = UnixNanos(7), &[
-            "record 2 was written at 1970-01-01T00:00:02.000000000Z, but its row says 1970-01-01T00:00:00.000000007Z",
-        ]);
+        check(
+            &|rows| rows[1].0 = UnixNanos(7),
+            &[
+                "record 2 was written at 1970-01-01T00:00:02.000000000Z, but its row says 1970-01-01T00:00:00.000000007Z",
+            ],
+        );
     }
 
     #[test]

@@ -156,7 +156,8 @@ impl Writer {
     async fn write(&mut self, batch: Vec<Queued>) {
         let at = batch.first().map_or_else(|| self.parts.clock.now(), |queued| queued.at);
         let events = batch.into_iter().map(|queued| (queued.event, (queued.at, queued.durable))).collect();
-        let mut events = merge_repeats(events, |(_, waiters): &mut (UnixNanos, Waiters), (_, more)| waiters.extend(more));
+        let mut events =
+            merge_repeats(events, |(_, waiters): &mut (UnixNanos, Waiters), (_, more)| waiters.extend(more));
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::error!(records = lost, "the audit trail lost records of questions: its queue was full");

@@ -19,8 +19,7 @@ pub fn is_audit_stream(labels: &Labels) -> bool {
 
 /// The stream of one writer.
 pub fn audit_stream(writer: &str) -> Labels {
-    let labels =
-        [(SERVICE_LABEL, SERVICE), ("service_name", SERVICE), (LOGGER_LABEL, LOGGER), (WRITER_LABEL, writer)];
+    let labels = [(SERVICE_LABEL, SERVICE), ("service_name", SERVICE), (LOGGER_LABEL, LOGGER), (WRITER_LABEL, writer)];
     Labels::from_pairs(labels)
 }
 

@@ -110,25 +110,28 @@ fn what_is_done_is_recorded_and_shown_to_those_who_may_see_it() {
         .collect();
     let deleted = r#"{service="mine-api"}"#;
     let group = "ns: name: g\nrules:\n- record: r\n  expr: sum(rate({service=\"mine-api\"}[1m]))\n";
-    assert_eq!(found, [
-        "login null promtail 200 null null null".to_owned(),
-        "login null dev 200 null null null".to_owned(),
-        r#"query null dev 200 logql {service="mine-api"} |= "line 7" 11"#.to_owned(),
-        "browse null dev 200 null null null".to_owned(),
-        "login null sre 200 null null null".to_owned(),
-        "query null sre 200 sql select count(*) as n from logs 1".to_owned(),
-        "export asked sre null sql select line from logs 150".to_owned(),
-        "export done sre 200 sql select line from logs 150".to_owned(),
-        "denied null dev 403 null null null".to_owned(),
-        "denied null  401 null null null".to_owned(),
-        "denied null  401 null null null".to_owned(),
-        "login null sec 200 null null null".to_owned(),
-        format!("delete asked sec null logql {deleted} null"),
-        format!("delete done sec 204 logql {deleted} null"),
-        format!("rules asked sre null yaml {group} null"),
-        format!("rules done sre 202 yaml {group} null"),
-        "admin null operator 200 null warn null".to_owned(),
-    ]);
+    assert_eq!(
+        found,
+        [
+            "login null promtail 200 null null null".to_owned(),
+            "login null dev 200 null null null".to_owned(),
+            r#"query null dev 200 logql {service="mine-api"} |= "line 7" 11"#.to_owned(),
+            "browse null dev 200 null null null".to_owned(),
+            "login null sre 200 null null null".to_owned(),
+            "query null sre 200 sql select count(*) as n from logs 1".to_owned(),
+            "export asked sre null sql select line from logs 150".to_owned(),
+            "export done sre 200 sql select line from logs 150".to_owned(),
+            "denied null dev 403 null null null".to_owned(),
+            "denied null  401 null null null".to_owned(),
+            "denied null  401 null null null".to_owned(),
+            "login null sec 200 null null null".to_owned(),
+            format!("delete asked sec null logql {deleted} null"),
+            format!("delete done sec 204 logql {deleted} null"),
+            format!("rules asked sre null yaml {group} null"),
+            format!("rules done sre 202 yaml {group} null"),
+            "admin null operator 200 null warn null".to_owned(),
+        ]
+    );
     let more = "select source, door, endpoint, roles, tenant, error, bytes_read, rows_read, duration_ms from query_log";
     let query = &sql(&server, "audit-token", &format!("{more} where who = 'dev' and event = 'query'"))[0];
     assert_eq!((&query["source"], &query["tenant"]), (&json!("127.0.0.1"), &json!("fake")));
@@ -267,7 +270,9 @@ fn an_end_that_was_cut_off_is_found_and_stays_a_gap() {
     let server = start(&data, "");
     ask(&server, "dev-token", r#"{service="mine-api"} |= "afterwards""#);
     wait_for(&server, "text like '%afterwards%' and event = 'query' and who = 'dev'", 1);
-    assert!(server.get_with("/metrics", &[], &[bearer("operator-token")]).text().contains("millrace_audit_broken_chains 1"));
+    assert!(
+        server.get_with("/metrics", &[], &[bearer("operator-token")]).text().contains("millrace_audit_broken_chains 1")
+    );
     server.stop();
     let (output, text) = verify(&data, &[]);
     assert!(output.status.code() == Some(1) && text.contains("are missing"), "{text}");

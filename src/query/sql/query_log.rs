@@ -26,9 +26,8 @@ pub(super) fn view(logs: Arc<dyn TableProvider>) -> DfResult<Arc<dyn TableProvid
     let is = |name: &str, value: &str| label.call(vec![col("labels"), lit(name)]).eq(lit(value));
     let get = |function: &Arc<ScalarUDF>, key: &str| function.call(vec![col("line"), lit(key)]);
     let (text, whole, part, json) = (json_get_str_udf(), json_get_int_udf(), json_get_float_udf(), json_get_json_udf());
-    let texts = |keys: [&str; 5]| {
-        keys.map(|key| get(if key == "roles" { &json } else { &text }, key).alias(key)).into_iter()
-    };
+    let texts =
+        |keys: [&str; 5]| keys.map(|key| get(if key == "roles" { &json } else { &text }, key).alias(key)).into_iter();
     let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let times = [("start", "range_start"), ("end", "range_end")];
     let times = times.map(|(key, name)| cast(get(&text, key), time.clone()).alias(name));

@@ -61,7 +61,8 @@ impl Workshop {
     }
 
     pub(super) fn rules_of(&self, tenant: &TenantId) -> Result<Rules, UpkeepError> {
-        let compiled = Rules::compile(&self.limits.of(tenant), self.audit_period, self.catalog.streams().tenant(tenant));
+        let compiled =
+            Rules::compile(&self.limits.of(tenant), self.audit_period, self.catalog.streams().tenant(tenant));
         compiled.map_err(|error: QueryError| UpkeepError::Query(format!("tenant {tenant}: {error}")))
     }
 

@@ -86,13 +86,16 @@ impl Rules {
         }
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.priority), rule.period_ns.unwrap_or(i64::MAX)));
         let text = format!("{{{SERVICE_LABEL}=\"{SERVICE}\", {LOGGER_LABEL}=\"{LOGGER}\"}}");
-        rules.insert(0, Rule {
-            selector: Selector::compile(&crate::logql::parse_log(&text)?.matchers)?,
-            text,
-            period_ns: finite(audit_period.nanos()),
-            priority: i64::MAX,
-            only: None,
-        });
+        rules.insert(
+            0,
+            Rule {
+                selector: Selector::compile(&crate::logql::parse_log(&text)?.matchers)?,
+                text,
+                period_ns: finite(audit_period.nanos()),
+                priority: i64::MAX,
+                only: None,
+            },
+        );
         rules.push(Rule {
             text: "retention_period".to_owned(),
             period_ns: finite(limits.retention_period.nanos()),
