@@ -13,8 +13,11 @@ pub mod demo;
 pub mod doctor;
 pub mod keys;
 pub mod place;
+pub mod query;
 pub mod ready;
 pub mod rules;
+pub mod source;
+pub mod sql;
 pub mod tiers;
 pub mod upkeep;
 
@@ -48,6 +51,10 @@ pub enum Command {
     Pipeline(agent::PipelineArgs),
     /// Prints every setting with its default, unit and trade-off.
     Defaults,
+    /// LogQL from the terminal, in colour: of a server, or of the data itself.
+    Query(Box<query::Query>),
+    /// SQL from the terminal: a shell, statements, files; of a server, or of the data itself.
+    Sql(Box<sql::Sql>),
     /// Whether the audit trail is whole.
     Audit {
         #[command(subcommand)]
@@ -146,6 +153,17 @@ pub enum CliError {
     Port(std::io::Error),
     #[error(transparent)]
     Flags(#[from] crate::config::ConfigError),
+}
+
+/// Somebody who reads no more is no error.
+fn tolerate_closed_pipe(
+    outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let is_closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    match outcome {
+        Err(error) if error.downcast_ref().is_some_and(is_closed) => Ok(()),
+        other => other,
+    }
 }
 
 /// Go's spelling into ours.

@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Kafka { command: KafkaCommand::Check(serve) } => check_kafka(&serve),
         Command::Demo(demo) => run_demo(&demo),
         Command::Ready(ready) => ask_ready(&ready),
+        Command::Query(query) => query.run(),
+        Command::Sql(sql) => sql.run(),
         Command::Audit { command } => return command.run(),
         Command::Backup { command } => command.run(),
         Command::Doctor(doctor) => return doctor.run(),

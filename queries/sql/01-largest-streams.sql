@@ -2,5 +2,5 @@
 -- note: From the stream index alone: no line is read.
 SELECT labels, entries, bytes, first_seen, last_seen
 FROM streams
-ORDER BY bytes DESC
+ORDER BY bytes DESC, labels
 LIMIT 10;

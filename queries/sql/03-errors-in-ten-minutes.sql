@@ -5,5 +5,5 @@ FROM logs
 WHERE labels['service'] = 'inference-gateway'
   AND level IN ('error', 'critical')
   AND timestamp >= '2026-01-15T11:30:00Z' AND timestamp < '2026-01-15T11:40:00Z'
-ORDER BY timestamp DESC
+ORDER BY timestamp DESC, line
 LIMIT 100;

@@ -3,5 +3,5 @@
 SELECT timestamp, timestamp - lag(timestamp) OVER (ORDER BY timestamp) AS silence
 FROM logs
 WHERE labels['service'] = 'edge-nginx'
-ORDER BY silence DESC NULLS LAST
+ORDER BY silence DESC NULLS LAST, timestamp
 LIMIT 5;

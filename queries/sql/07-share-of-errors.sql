@@ -5,4 +5,4 @@ SELECT labels['environment'] AS environment,
 FROM logs
 WHERE labels['service'] = 'inference-gateway'
 GROUP BY 1
-ORDER BY percent DESC;
+ORDER BY percent DESC, environment;

@@ -46,5 +46,6 @@ mod sql;
 mod stack;
 mod syslog;
 mod tail;
+mod terminal;
 mod tidy;
 mod tiers;

@@ -69,26 +69,44 @@ fn the_index_shows_every_query_as_it_is() {
 }
 
 #[test]
-fn every_sql_example_has_rows_and_is_in_the_index() {
+fn every_sql_example_has_the_rows_it_had_and_is_in_the_index() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let server = serve(&directory.path().join("data"));
+    let answer = |text: &str, name: &str| {
+        let headers = [("Content-Type", "text/plain"), ("Accept", "text/csv")];
+        let answer = server.post("/api/v1/sql", &headers, text.as_bytes());
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        answer.text()
+    };
     let index = std::fs::read_to_string(repository("queries/README.md")).expect("the index is there");
     let mut files: Vec<_> = std::fs::read_dir(repository("queries/sql"))
         .expect("the statements are in the repository")
         .map(|entry| entry.expect("readable").path())
         .collect();
     files.sort();
-    assert!(files.len() >= 8);
-    for file in files {
-        let text = std::fs::read_to_string(&file).expect("readable");
+    assert!(files.len() >= 20);
+    let mut answers = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).expect("readable");
         let name = file.file_name().expect("a file").to_string_lossy().into_owned();
-        let headers = [("Content-Type", "text/plain"), ("Accept", "application/json")];
-        let answer = server.post("/api/v1/sql", &headers, text.as_bytes());
-        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
-        assert!(answer.json().as_array().is_some_and(|rows| !rows.is_empty()), "{name}: no rows");
+        let found = answer(&text, &name);
+        assert!(found.lines().count() > 1, "{name}: no rows");
+        let golden = repository("tests/golden/sql").join(&name).with_extension("csv");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(repository("tests/golden/sql")).expect("made");
+            std::fs::write(&golden, &found).expect("written");
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(found, expected, "{name} has other rows; UPDATE_GOLDEN=1 takes them over");
+        answers.push((text.clone(), name.clone(), found));
         let body: Vec<&str> = text.lines().skip_while(|line| line.starts_with("--")).collect();
         assert!(index.contains(&format!("```sql\n{}\n```", body.join("\n"))), "{name} is not in the index as it is");
         assert!(index.contains(&format!("(sql/{name})")), "{name} has no link in the index");
+    }
+    // Rows in memory and rows in files give the same.
+    server.flush();
+    for (text, name, before) in answers {
+        assert_eq!(answer(&text, &name), before, "{name}: other rows once all are in files");
     }
 }
 

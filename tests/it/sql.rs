@@ -260,3 +260,44 @@ fn files_are_a_view() {
     let (_directory, server) = with_lines();
     assert_eq!(csv(&server, "select tenant, rows, streams from files"), "tenant,rows,streams\nfake,3,1\n");
 }
+
+#[test]
+fn patterns_rules_and_tables_in_the_statement_are_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(&directory.path().join("data"), Some(&repository("tests/golden/config.yaml")), &[]);
+    for at in 0..40_i64 {
+        let ts = (START_NS + at * 3_000_000_000).to_string();
+        let line = format!("level=error job {at} failed after {}ms", at * 7);
+        let service = if at % 4 == 0 { "worker" } else { "api" };
+        server.push(&json!({"streams": [{"stream": {"service": service}, "values": [[ts, line]]}]}));
+        if at == 20 {
+            server.flush();
+        }
+    }
+    let check = |sql: &str, expected: &str| assert_eq!(csv(&server, sql), expected, "{sql}");
+    check(
+        "select service, level, sum(lines) as lines, count(distinct pattern) as patterns from patterns group by 1, 2 order by 1",
+        "service,level,lines,patterns\napi,error,30,1\nworker,error,10,1\n",
+    );
+    check(
+        "select timestamp, sum(lines) as n from patterns where service = 'worker' and timestamp >= '2026-01-15T10:01:00Z' group by 1",
+        "timestamp,n\n2026-01-15T10:01:00Z,5\n",
+    );
+    check(
+        "select o.team, count(*) as n from logs l join csv('service,team\nworker,a\napi,b\n') o on o.service = l.labels['service'] group by 1 order by 1",
+        "team,n\na,10\nb,30\n",
+    );
+    check("select sum(n) as n, max(at) as at from csv('n,at\n1,2026-01-15\n2,2026-01-16\n')", "n,at\n3,2026-01-16\n");
+    for bad in ["select * from csv('')", "select * from csv('a,b\n1\n')", "select * from csv(1)"] {
+        let answer = server.get("/api/v1/sql", &[("query", bad)]);
+        assert!(answer.status == 400 && answer.text().contains("csv"), "{bad}: {}", answer.text());
+    }
+    check("select count(*) as n from rules", "n\n0\n");
+    let group = b"name: g\ninterval: 15s\nrules:\n- record: r\n  expr: sum(rate({service=\"api\"}[1m]))\n- alert: a\n  expr: absent_over_time({service=\"x\"}[1m])\n  labels: {severity: page}\n";
+    assert_eq!(server.post("/loki/api/v1/rules/ns", &[], group).status, 202);
+    check(
+        "select namespace, rule_group, name, type, interval_seconds, labels from rules order by name",
+        "namespace,rule_group,name,type,interval_seconds,labels\nns,g,a,alerting,15.0,\"{\"\"severity\"\":\"\"page\"\"}\"\nns,g,r,recording,15.0,{}\n",
+    );
+    check("select count(*) as n from query_log", "n\n0\n");
+}

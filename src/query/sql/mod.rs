@@ -7,12 +7,14 @@
 //! | `files` | `tenant`, `path`, `date`, `first_seen`, `last_seen`, `streams`, `rows`, `line_bytes`, `file_bytes` |
 //! | `patterns` | `timestamp` (of a minute), `service`, `level`, `pattern`, `lines` |
 //! | `query_log` | audit records: `timestamp`, `event`, `who`, … |
+//! | `csv('a,b\n1,2')` | a table in the statement |
 //! | `logql('…', …)` | the answer of a LogQL query |
 //!
 //! Others register theirs through [`SqlViews`]. `labels['service']` reads one label; comparisons of labels and of
 //! `timestamp` prune the scan as a selector and a time range do.
 //! Errors: `BadInput` for what does not parse, plan, or only read.
 
+mod csv_table;
 mod files;
 mod label;
 mod logql_table;
@@ -63,6 +65,7 @@ pub(super) fn session(
     for function in parsers::functions() {
         context.register_udf(function);
     }
+    context.register_udtf("csv", Arc::new(csv_table::CsvFunction));
     context.register_udtf("logql", Arc::new(logql_table::LogqlFunction::new(source.clone())));
     let logs = Arc::new(logs::LogsView::new(source.clone()));
     context.register_table("query_log", query_log::view(logs.clone())?)?;
