@@ -140,7 +140,8 @@ impl SourceArgs {
 
 /// A flag, or what the environment says.
 fn or_variable(flag: Option<&String>, name: &str) -> Option<String> {
-    let of_environment = ["MILLRACE", "LOKI"].into_iter().find_map(|whose| std::env::var(format!("{whose}_{name}")).ok());
+    let of_environment =
+        ["MILLRACE", "LOKI"].into_iter().find_map(|whose| std::env::var(format!("{whose}_{name}")).ok());
     flag.cloned().or(of_environment).filter(|value| !value.is_empty())
 }
 

@@ -160,8 +160,14 @@ fn statements_come_from_flags_files_and_pipes() {
     let sql = |more: &[&str]| good(&[&["sql", "--addr", &server.url], more].concat());
     let levels = "select level, count(*) as n from logs group by 1 order by 1";
     assert_eq!(sql(&["-c", levels]), "level,n\nerror,5\ninfo,20\n");
-    assert_eq!(sql(&["-c", levels, "--format", "ndjson"]), "{\"level\":\"error\",\"n\":5}\n{\"level\":\"info\",\"n\":20}\n");
-    assert_eq!(sql(&["-c", levels, "--format", "json"]), "[{\"level\":\"error\",\"n\":5},{\"level\":\"info\",\"n\":20}]\n");
+    assert_eq!(
+        sql(&["-c", levels, "--format", "ndjson"]),
+        "{\"level\":\"error\",\"n\":5}\n{\"level\":\"info\",\"n\":20}\n"
+    );
+    assert_eq!(
+        sql(&["-c", levels, "--format", "json"]),
+        "[{\"level\":\"error\",\"n\":5},{\"level\":\"info\",\"n\":20}]\n"
+    );
     let table = "+-------+----+\n| level | n  |\n+-------+----+\n| error | 5  |\n| info  | 20 |\n+-------+----+\n";
     assert_eq!(sql(&["-c", levels, "--format", "table"]), table);
     let cut = sql(&["-c", "select line from logs", "--format", "table", "--max-rows", "2"]);
@@ -175,7 +181,8 @@ fn statements_come_from_flags_files_and_pipes() {
     assert!(said.err.starts_with("1 row in 0."), "{}", said.err);
     let owners = directory.path().join("owners.csv");
     std::fs::write(&owners, "pod,team\np0,it's a\np1,b\n").expect("written");
-    let joined = "select o.team, count(*) as n from logs l join owners o on o.pod = l.labels['pod'] group by 1 order by 1";
+    let joined =
+        "select o.team, count(*) as n from logs l join owners o on o.pod = l.labels['pod'] group by 1 order by 1";
     let table = format!("owners={}", owners.display());
     assert_eq!(sql(&["--csv", &table, "-c", joined]), "team,n\nb,12\nit's a,13\n");
     let data = directory.path().join("data");
@@ -209,7 +216,10 @@ fn who_asks_is_said_by_flags_and_variables() {
     assert!(refused.code == Some(1) && refused.err.contains("401"), "{}", refused.err);
     let said = with(&[address], &["--bearer-token", "let-me-in"]);
     assert_eq!(said.out, "hello\n", "{}", said.err);
-    assert_eq!(with(&[("LOKI_ADDR", &server.url), ("LOKI_BEARER_TOKEN", "let-me-in")], &["--org-id", "team"]).out, "hello\n");
+    assert_eq!(
+        with(&[("LOKI_ADDR", &server.url), ("LOKI_BEARER_TOKEN", "let-me-in")], &["--org-id", "team"]).out,
+        "hello\n"
+    );
     let file = directory.path().join("token");
     std::fs::write(&file, "let-me-in\n").expect("written");
     assert_eq!(with(&[address], &["--bearer-token-file", file.to_str().expect("UTF-8")]).out, "hello\n");
@@ -269,12 +279,8 @@ fn the_shell_answers_remembers_and_completes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let server = server(directory.path());
     let history = directory.path().join("state/history");
-    let program = format!(
-        "{} sql --addr {} --history {}",
-        env!("CARGO_BIN_EXE_millrace"),
-        server.url,
-        history.display()
-    );
+    let program =
+        format!("{} sql --addr {} --history {}", env!("CARGO_BIN_EXE_millrace"), server.url, history.display());
     let mut script = Command::new("script");
     script.args(["-qefc", &program, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = script.spawn().expect("it runs");

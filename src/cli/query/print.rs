@@ -37,8 +37,7 @@ impl Printer {
         else {
             return Ok(());
         };
-        let is_common =
-            |name: &str, value: &str| entries.iter().all(|entry| entry.labels.get(name) == Some(value));
+        let is_common = |name: &str, value: &str| entries.iter().all(|entry| entry.labels.get(name) == Some(value));
         self.common = Labels::from_pairs(first.labels.iter().filter(|(name, value)| is_common(name, value)));
         if !self.common.is_empty() {
             writeln!(out, "Common labels: {}", self.common)?;

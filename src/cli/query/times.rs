@@ -34,7 +34,9 @@ mod tests {
 
     #[test]
     fn times_are_understood() {
-        let check = |text: &str, seconds: i64| assert_eq!(parse(text, 5_000_000_000_000), Ok(seconds * NANOS_PER_SECOND), "{text}");
+        let check = |text: &str, seconds: i64| {
+            assert_eq!(parse(text, 5_000_000_000_000), Ok(seconds * NANOS_PER_SECOND), "{text}")
+        };
         check("2026-01-15T10:00:00Z", 1_768_471_200);
         check("2026-01-15T11:00:00+01:00", 1_768_471_200);
         check("2026-01-15", 1_768_435_200);

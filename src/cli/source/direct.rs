@@ -23,7 +23,8 @@ pub(crate) struct Direct {
 
 impl Direct {
     pub(super) async fn open(args: &SourceArgs) -> Result<Self, AnyError> {
-        let place = PlaceArgs { config: args.config.clone(), expand_env: args.config.is_some(), data: args.data.clone() };
+        let place =
+            PlaceArgs { config: args.config.clone(), expand_env: args.config.is_some(), data: args.data.clone() };
         let mut config = place.settings()?;
         if let Some(url) = &args.url {
             config.millrace.table.url = Some(url.clone());

@@ -56,9 +56,7 @@ impl Server {
                 client = client.add_root_certificate(certificate);
             }
         }
-        if let (Some(cert), Some(key)) =
-            (file(&args.cert, "CLIENT_CERT_PATH"), file(&args.key, "CLIENT_KEY_PATH"))
-        {
+        if let (Some(cert), Some(key)) = (file(&args.cert, "CLIENT_CERT_PATH"), file(&args.key, "CLIENT_KEY_PATH")) {
             let both = [read(&cert)?, b"\n".to_vec(), read(&key)?].concat();
             client = client.identity(Identity::from_pem(&both)?);
         }
@@ -320,7 +318,10 @@ mod tests {
         ]);
         let mut found = entries(&streams).expect("entries");
         sort(&mut found, false);
-        let shown: Vec<_> = found.iter().map(|entry| format!("{} {} {} {}", entry.ts, entry.labels, entry.fields, entry.line)).collect();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|entry| format!("{} {} {} {}", entry.ts, entry.labels, entry.fields, entry.line))
+            .collect();
         assert_eq!(shown, [r#"3 {a="c"} {} three"#, r#"2 {a="b"} {p="2", t="1"} two"#, r#"1 {a="c"} {} one"#]);
         assert!(entries(&json!([{"stream": {}, "values": [[1, "x"]]}])).is_err());
     }

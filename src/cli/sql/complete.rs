@@ -2,19 +2,106 @@
 
 /// Words of statements that only read.
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CROSS", "CURRENT", "DESC", "DISTINCT", "ELSE", "END",
-    "EXCEPT", "EXISTS", "EXPLAIN", "FALSE", "FILTER", "FIRST", "FROM", "FULL", "GROUP", "HAVING", "ILIKE", "IN", "INNER",
-    "INTERSECT", "INTERVAL", "IS", "JOIN", "LAST", "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR",
-    "ORDER", "OUTER", "OVER", "PARTITION", "PRECEDING", "RIGHT", "ROWS", "SELECT", "THEN", "TRUE", "UNION", "USING",
-    "VALUES", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN",
+    "ALL",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CROSS",
+    "CURRENT",
+    "DESC",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FILTER",
+    "FIRST",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LAST",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "NULLS",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "PRECEDING",
+    "RIGHT",
+    "ROWS",
+    "SELECT",
+    "THEN",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
+    "WITHIN",
 ];
 
 /// Functions that analysts of logs need most.
 const FUNCTIONS: &[&str] = &[
-    "approx_distinct", "approx_percentile_cont", "avg", "coalesce", "count", "csv", "date_bin", "date_trunc", "json_as_text",
-    "json_get", "json_get_bool", "json_get_float", "json_get_int", "json_get_str", "lag", "lead", "left", "line_json",
-    "line_pattern", "line_regexp", "logfmt", "logql", "logql_stages", "max", "median", "min", "now", "percentile_cont",
-    "regexp_like", "regexp_match", "regexp_replace", "round", "row_number", "split_part", "stddev", "sum", "try_cast",
+    "approx_distinct",
+    "approx_percentile_cont",
+    "avg",
+    "coalesce",
+    "count",
+    "csv",
+    "date_bin",
+    "date_trunc",
+    "json_as_text",
+    "json_get",
+    "json_get_bool",
+    "json_get_float",
+    "json_get_int",
+    "json_get_str",
+    "lag",
+    "lead",
+    "left",
+    "line_json",
+    "line_pattern",
+    "line_regexp",
+    "logfmt",
+    "logql",
+    "logql_stages",
+    "max",
+    "median",
+    "min",
+    "now",
+    "percentile_cont",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
+    "round",
+    "row_number",
+    "split_part",
+    "stddev",
+    "sum",
+    "try_cast",
 ];
 
 /// Commands of the shell.
@@ -40,7 +127,8 @@ impl Words {
             return (start, Vec::new());
         }
         let fits = |candidate: &str| {
-            candidate.len() > word.len() && candidate[..candidate.floor_char_boundary(word.len())].eq_ignore_ascii_case(word)
+            candidate.len() > word.len()
+                && candidate[..candidate.floor_char_boundary(word.len())].eq_ignore_ascii_case(word)
         };
         let is_upper = word.chars().all(|c| !c.is_ascii_lowercase());
         let keyword = |word: &&str| if is_upper { (*word).to_owned() } else { word.to_lowercase() };
@@ -66,7 +154,11 @@ mod tests {
     fn words_are_completed() {
         let words = Words { names: ["logs", "line", "labels"].map(str::to_owned).to_vec() };
         let check = |line: &str, start: usize, expected: &[&str]| {
-            assert_eq!(words.complete(line, line.len()), (start, expected.iter().map(|word| (*word).to_owned()).collect()), "{line}");
+            assert_eq!(
+                words.complete(line, line.len()),
+                (start, expected.iter().map(|word| (*word).to_owned()).collect()),
+                "{line}"
+            );
         };
         check("select * from lo", 14, &["logfmt(", "logql(", "logql_stages(", "logs"]);
         check("sel", 0, &["select"]);

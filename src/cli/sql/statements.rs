@@ -31,12 +31,14 @@ pub(super) fn with_tables(statement: &str, tables: &[(String, String)]) -> Strin
     if tables.is_empty() {
         return statement.to_owned();
     }
-    let table = |(name, text): &(String, String)| format!("{name} AS (SELECT * FROM csv('{}'))", text.replace('\'', "''"));
+    let table =
+        |(name, text): &(String, String)| format!("{name} AS (SELECT * FROM csv('{}'))", text.replace('\'', "''"));
     let tables: Vec<String> = tables.iter().map(table).collect();
     let tables = tables.join(", ");
     let body = &statement[start_of_words(statement)..];
     let word = |text: &str, word: &str| {
-        let is_word = text.len() > word.len() && text[..text.floor_char_boundary(word.len())].eq_ignore_ascii_case(word);
+        let is_word =
+            text.len() > word.len() && text[..text.floor_char_boundary(word.len())].eq_ignore_ascii_case(word);
         is_word && text[word.len()..].starts_with(|c: char| c.is_whitespace())
     };
     if word(body, "explain") {

@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn text_becomes_columns_with_types() {
-        let schema = |text: &str| table(text).map(|table| format!("{:?}", table.schema().fields().iter().map(|f| f.data_type()).collect::<Vec<_>>()));
+        let schema = |text: &str| {
+            table(text)
+                .map(|table| format!("{:?}", table.schema().fields().iter().map(|f| f.data_type()).collect::<Vec<_>>()))
+        };
         assert_eq!(schema("a,b,c\n1,x,2.5\n2,\"y,z\",3\n"), Ok("[Int64, Utf8, Float64]".to_owned()));
         assert!(schema("").is_err());
         assert!(schema("a,b\n1\n").is_err());
