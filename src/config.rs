@@ -265,6 +265,8 @@ pub struct OtlpGrpcConfig {
 #[serde(default)]
 pub struct QueryConfig {
     pub memory_bytes_max: ByteSize,
+    /// 0: three quarters of it where there are several tenants, else all.
+    pub tenant_memory_bytes_max: ByteSize,
     /// 0: one a core.
     pub threads: usize,
     pub index_cache_bytes: ByteSize,
@@ -371,6 +373,7 @@ impl Default for QueryConfig {
     fn default() -> Self {
         QueryConfig {
             memory_bytes_max: ByteSize(1 << 30),
+            tenant_memory_bytes_max: ByteSize(0),
             threads: 0,
             index_cache_bytes: ByteSize(64 << 20),
             instant_log_queries: false,
@@ -452,6 +455,15 @@ impl Config {
     /// Width of the parts that range queries are cut into; 0 means not at all.
     pub fn split_interval(&self, limits: &Limits) -> GoDuration {
         self.query_range.split_queries_by_interval.unwrap_or(limits.split_queries_by_interval)
+    }
+
+    /// Memory for the queries of one tenant, bytes; 0: all there is.
+    pub fn tenant_query_memory(&self) -> u64 {
+        let query = &self.millrace.query;
+        match query.tenant_memory_bytes_max.0 {
+            0 if self.auth_enabled => query.memory_bytes_max.0 / 4 * 3,
+            bytes => bytes,
+        }
     }
 
     /// Threads that compute queries.

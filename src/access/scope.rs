@@ -26,6 +26,7 @@ pub struct Scope(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     who: Arc<str>,
+    of_server: bool,
     /// At least one, in order, each once.
     views: Vec<TenantView>,
     key: Arc<str>,
@@ -51,19 +52,28 @@ pub enum Sight {
 impl Scope {
     /// Everything of one tenant: for the server's own work, such as rules. Never for what a caller asks.
     pub fn of_server(tenant: TenantId) -> Self {
-        Scope::new(Arc::from("millrace"), vec![TenantView::clear(tenant)])
+        Scope::of(Arc::from("millrace"), vec![TenantView::clear(tenant)], true)
     }
 
-    pub(super) fn new(who: Arc<str>, mut views: Vec<TenantView>) -> Self {
+    pub(super) fn new(who: Arc<str>, views: Vec<TenantView>) -> Self {
+        Scope::of(who, views, false)
+    }
+
+    fn of(who: Arc<str>, mut views: Vec<TenantView>, of_server: bool) -> Self {
         views.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         views.dedup_by(|a, b| a.tenant == b.tenant);
         let key: Vec<String> = views.iter().map(TenantView::key).collect();
-        Scope(Arc::new(Inner { who, views, key: key.join("\u{4}").into() }))
+        Scope(Arc::new(Inner { who, of_server, views, key: key.join("\u{4}").into() }))
     }
 
     /// Who asks.
     pub fn who(&self) -> &str {
         &self.0.who
+    }
+
+    /// Whether the server asks for itself: limits of tenants do not count.
+    pub fn is_of_server(&self) -> bool {
+        self.0.of_server
     }
 
     /// What a cache must keep answers of different scopes apart by.

@@ -11,7 +11,6 @@
 pub mod admin;
 pub mod audit;
 pub mod body;
-pub mod durations;
 pub mod elastic;
 pub mod error;
 pub mod gate;
@@ -36,7 +35,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Scope};
-use crate::api::gate::QueryGate;
+use crate::api::error::ApiError;
+use crate::api::gate::{QueryGate, RunningQuery};
 use crate::api::loki::tail::OpenTails;
 use crate::api::running::RunningQueries;
 use crate::audit::Audit;
@@ -102,7 +102,7 @@ impl Readiness {
 #[derive(Clone)]
 pub struct Shared {
     pub state: AppState,
-    pub query_gate: Arc<QueryGate>,
+    pub query_gate: QueryGate,
     pub open_tails: OpenTails,
     pub running: RunningQueries,
     /// SQL results that are read in pages.
@@ -113,7 +113,8 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(state: AppState) -> Self {
-        let query_gate = Arc::new(QueryGate::new(&state.config, state.metrics.clone()));
+        let memory = state.engine.memory();
+        let query_gate = QueryGate::new(&state.config, state.metrics.clone(), move || memory.is_scarce());
         Shared {
             state,
             query_gate,
@@ -122,6 +123,14 @@ impl Shared {
             cursors: Cursors::default(),
             shutdown_prepared: Readiness::default(),
         }
+    }
+
+    /// Waits for the turn of a query.
+    ///
+    /// # Errors
+    /// 429 when too many of the scope's tenants wait.
+    pub async fn turn(&self, scope: &Scope) -> Result<RunningQuery, ApiError> {
+        self.query_gate.enter(scope, &self.limits_of(scope)).await
     }
 
     /// The query limits of a scope: of several tenants, the strictest.

@@ -11,7 +11,7 @@ use axum::http::{Method, header};
 use url::form_urlencoded;
 
 use crate::api::audit::Note;
-use crate::api::durations::parse_prometheus_duration;
+use crate::types::durations::parse_prometheus_duration;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::query::Direction;
 use crate::types::time::{NANOS_PER_MILLI, NANOS_PER_SECOND, UnixNanos};

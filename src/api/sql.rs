@@ -85,7 +85,7 @@ pub async fn sql(
         note.kind(Kind::Export);
         note.ask().await?;
     }
-    let running = shared.query_gate.enter().await?;
+    let running = shared.turn(&scope).await?;
     let listed = shared.running.enter(&scope, "sql", &statement.query);
     let request = SqlRequest {
         scope,
@@ -115,7 +115,7 @@ pub async fn sql(
 /// `GET /api/v1/sql/cursor/{id}`: the next page.
 pub async fn next_page(
     State(shared): State<Shared>,
-    _: Reading,
+    Reading(scope): Reading,
     caller: Caller,
     note: Note,
     Path(id): Path<String>,
@@ -123,7 +123,7 @@ pub async fn next_page(
     note.question(Kind::Export, "sql", &format!("cursor {id}"));
     let owner = caller.principal.name();
     // A place among the running for each page: a cursor that waits holds none.
-    let _running = shared.query_gate.enter().await?;
+    let _running = shared.turn(&scope).await?;
     let id = cursor_id(&id)?;
     let cursor = shared.cursors.take(owner, id)?;
     page(&shared, &note, owner, Some(id), cursor).await

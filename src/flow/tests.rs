@@ -86,6 +86,7 @@ impl World {
         let indexes = FileIndexes::new(store, object_store::path::Path::default(), streams, 1 << 20);
         let limits = EngineLimits {
             memory_bytes_max: 64 << 20,
+            tenant_memory_bytes_max: 0,
             threads: 2,
             timeout: Duration::from_secs(30),
             results_bytes_max: 1 << 20,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::blocked_queries::BlockedQuery;
 use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
 use crate::ingest::otlp_config::OtlpConfig;
 use crate::ingest::retention::{DeletionMode, StreamRetention};
@@ -54,6 +55,19 @@ pub struct Limits {
 
     pub max_entries_limit_per_query: usize,
     pub max_query_series: usize,
+    /// Queries of the tenant computed at once; 0 means no limit.
+    pub max_query_parallelism: usize,
+    /// Bytes of lines that a query may read; 0 means no limit.
+    pub max_query_bytes_read: ByteSize,
+    /// The widest `[range]`; 0 means no limit.
+    pub max_query_range: GoDuration,
+    /// Matchers of a selector; 0 means no limit.
+    pub max_streams_matchers_per_query: usize,
+    /// Labels that each selector must have a matcher of.
+    pub required_labels: Vec<String>,
+    /// Matchers that each selector must have.
+    pub minimum_labels_number: usize,
+    pub blocked_queries: Vec<BlockedQuery>,
     /// 0 means no limit.
     pub max_query_length: GoDuration,
     /// 0 means no limit.
@@ -109,6 +123,13 @@ impl Default for Limits {
             otlp_config: OtlpConfig::default(),
             max_entries_limit_per_query: 5000,
             max_query_series: 500,
+            max_query_parallelism: 32,
+            max_query_bytes_read: ByteSize(0),
+            max_query_range: GoDuration(0),
+            max_streams_matchers_per_query: 1000,
+            required_labels: Vec::new(),
+            minimum_labels_number: 0,
+            blocked_queries: Vec::new(),
             max_query_length: GoDuration::from_secs(721 * 3600),
             max_query_lookback: GoDuration(0),
             query_timeout: GoDuration::from_secs(60),
@@ -138,6 +159,19 @@ impl Limits {
         Limits {
             max_entries_limit_per_query: count(self.max_entries_limit_per_query, other.max_entries_limit_per_query),
             max_query_series: count(self.max_query_series, other.max_query_series),
+            max_query_parallelism: count(self.max_query_parallelism, other.max_query_parallelism),
+            max_query_bytes_read: match (self.max_query_bytes_read.0, other.max_query_bytes_read.0) {
+                (0, bytes) | (bytes, 0) => ByteSize(bytes),
+                (one, other) => ByteSize(one.min(other)),
+            },
+            max_query_range: time(self.max_query_range, other.max_query_range),
+            max_streams_matchers_per_query: count(
+                self.max_streams_matchers_per_query,
+                other.max_streams_matchers_per_query,
+            ),
+            required_labels: [&self.required_labels[..], &other.required_labels].concat(),
+            minimum_labels_number: self.minimum_labels_number.max(other.minimum_labels_number),
+            blocked_queries: [&self.blocked_queries[..], &other.blocked_queries].concat(),
             max_query_length: time(self.max_query_length, other.max_query_length),
             max_query_lookback: time(self.max_query_lookback, other.max_query_lookback),
             query_timeout: time(self.query_timeout, other.query_timeout),
@@ -155,7 +189,11 @@ impl Limits {
         let of_rule = |(at, rule): (usize, &StreamRetention)| {
             rule.problem().map(|problem| format!("retention_stream[{at}]: {problem}"))
         };
-        self.retention_stream.iter().enumerate().filter_map(of_rule).collect()
+        let of_block = |(at, rule): (usize, &BlockedQuery)| {
+            rule.problem().map(|problem| format!("blocked_queries[{at}]: {problem}"))
+        };
+        let of_retention = self.retention_stream.iter().enumerate().filter_map(of_rule);
+        of_retention.chain(self.blocked_queries.iter().enumerate().filter_map(of_block)).collect()
     }
 
     /// Active streams a tenant may have; 0 means no limit.
@@ -171,7 +209,6 @@ impl Limits {
 pub const KNOWN_UNUSED: &[&str] = &[
     "allow_deletes",
     "block_ingestion_policy_until",
-    "blocked_queries",
     "bloom_block_encoding",
     "bloom_build_builder_response_timeout",
     "bloom_build_max_builders",
@@ -202,15 +239,10 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "max_metadata_cache_freshness",
     "max_querier_bytes_read",
     "max_queriers_per_tenant",
-    "max_query_bytes_read",
     "max_query_capacity",
-    "max_query_parallelism",
-    "max_query_range",
     "max_stats_cache_freshness",
-    "max_streams_matchers_per_query",
     "metric_aggregation_enabled",
     "min_sharding_lookback",
-    "minimum_labels_number",
     "pattern_ingester_tokenizable_json_fields_append",
     "pattern_ingester_tokenizable_json_fields_default",
     "pattern_ingester_tokenizable_json_fields_delete",
@@ -222,7 +254,6 @@ pub const KNOWN_UNUSED: &[&str] = &[
     "query_ready_index_num_days",
     "query_split_interval",
     "recent_metadata_query_window",
-    "required_labels",
     "ruler_max_rule_groups_per_tenant",
     "ruler_max_rules_per_rule_group",
     "ruler_remote_evaluation_max_response_size",

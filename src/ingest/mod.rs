@@ -6,6 +6,7 @@
 
 pub mod active_streams;
 pub mod arrivals;
+pub mod blocked_queries;
 mod checks;
 pub mod flush;
 pub mod flush_plan;

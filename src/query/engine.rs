@@ -1,6 +1,7 @@
 //! The engine: parses, plans, runs on its own threads, and answers.
 
 mod browse;
+mod check;
 mod sql;
 
 pub use sql::{SqlAnswer, SqlRequest};
@@ -14,8 +15,6 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use futures::FutureExt;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,11 +22,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Scope;
 use crate::catalog::Catalog;
 use crate::files::FileIndexes;
+use crate::ingest::overrides::LimitsOf;
 use crate::logql;
 use crate::logql::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation};
 use crate::query::answer::{Entry, QueryAnswer, QueryKind, QueryRequest, QueryStats, StreamEntries};
 use crate::query::index::{self, IndexStats};
 use crate::query::matrix::{self, Evaluated, Matrix, Series, Steps};
+use crate::query::memory::QueryMemory;
 use crate::query::operands::check_operands;
 use crate::query::operators::range::series_of;
 use crate::query::panes::Windows;
@@ -49,6 +50,8 @@ const INTERVAL_ENTRIES_MAX: usize = 1_000_000;
 pub struct EngineLimits {
     /// Memory of all queries together, bytes.
     pub memory_bytes_max: usize,
+    /// Of it, for the queries of one tenant; 0: all.
+    pub tenant_memory_bytes_max: usize,
     /// Threads that run queries; also the partitions of one query.
     pub threads: usize,
     /// After this a question without a time of its own ends with 504.
@@ -71,7 +74,9 @@ struct Parts {
     clock: Clock,
     /// Queries compute here, so that they never hold up a push.
     threads: tokio::runtime::Handle,
-    environment: Arc<RuntimeEnv>,
+    memory: QueryMemory,
+    /// None: no limits of tenants.
+    tenant_limits: std::sync::OnceLock<LimitsOf>,
     results: ResultsCache,
     sql_views: parking_lot::RwLock<Vec<Arc<dyn SqlViews>>>,
 }
@@ -88,12 +93,10 @@ impl Engine {
         clock: Clock,
         threads: tokio::runtime::Handle,
     ) -> Result<Self, QueryError> {
-        let consumers_shown = std::num::NonZeroUsize::new(3).expect("3 is not 0");
-        let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes_max), consumers_shown);
-        let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+        let memory = QueryMemory::new(limits.memory_bytes_max, limits.tenant_memory_bytes_max)?;
         let results = ResultsCache::new(limits.results_bytes_max, limits.results_time_to_live);
-        let sql_views = parking_lot::RwLock::default();
-        let parts = Parts { catalog, indexes, limits, clock, threads, environment, results, sql_views };
+        let (sql_views, tenant_limits) = (parking_lot::RwLock::default(), std::sync::OnceLock::new());
+        let parts = Parts { catalog, indexes, limits, clock, threads, memory, tenant_limits, results, sql_views };
         Ok(Engine { parts: Arc::new(parts) })
     }
 
@@ -103,7 +106,9 @@ impl Engine {
         self.run(request.timeout, async move {
             let started = engine.parts.clock.now();
             let planner = engine.planner(&request.scope);
-            let answer = match logql::parse(&request.text)? {
+            let expr = logql::parse(&request.text)?;
+            engine.check(&planner, &expr, request.kind).await?;
+            let answer = match expr {
                 Expr::Log(log) => engine.log_query(&planner, &log, &request).await?,
                 Expr::Metric(metric) => engine.metric_query(&planner, &metric, &request).await?,
             };
@@ -250,13 +255,13 @@ impl Engine {
         VisibleStreams::new(scope, self.parts.catalog.streams())
     }
 
-    async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
-        Ok(collect(plan, self.task_context()).await?)
+    async fn execute(&self, scope: &Scope, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, QueryError> {
+        Ok(collect(plan, self.task_context(scope)).await?)
     }
 
     /// What plans are executed with.
-    pub(super) fn task_context(&self) -> Arc<TaskContext> {
-        Arc::new(TaskContext::default().with_runtime(self.parts.environment.clone()))
+    pub(super) fn task_context(&self, scope: &Scope) -> Arc<TaskContext> {
+        Arc::new(TaskContext::default().with_runtime(self.parts.memory.of(scope)))
     }
 
     async fn log_query(
@@ -296,11 +301,11 @@ impl Engine {
         direction: Direction,
     ) -> Result<Vec<Categorized>, QueryError> {
         if log.stages.is_empty() && limit < INTERVAL_ENTRIES_MAX {
-            range = newest::narrow(planner, log, range, limit, direction, &self.parts.environment).await?;
+            range = newest::narrow(planner, log, range, limit, direction, &self.parts.memory.of(&planner.scope)).await?;
         }
         let plan = planner.log_query(log, range, limit, direction).await?;
         let mut entries = Vec::new();
-        for batch in self.execute(plan).await? {
+        for batch in self.execute(&planner.scope, plan).await? {
             read_entries(&batch, &mut entries)?;
         }
         Ok(entries)
@@ -339,7 +344,7 @@ impl Engine {
     async fn leaf_series(&self, planner: &Planner, leaf: &Leaf<'_>, steps: Steps) -> Result<Vec<Series>, QueryError> {
         let plan = planner.range_query(leaf, &steps).await?;
         let mut series = Vec::new();
-        for batch in self.execute(plan).await? {
+        for batch in self.execute(&planner.scope, plan).await? {
             series.extend(series_of(&batch).map_err(QueryError::Internal)?);
         }
         Ok(series)

@@ -31,7 +31,7 @@ impl Engine {
         timeout: std::time::Duration,
     ) -> Result<S, QueryError> {
         let planner = self.planner(&Scope::of_server(tenant.clone()));
-        let context = self.task_context();
+        let context = self.task_context(&planner.scope);
         self.run(timeout, async move {
             let plan = planner.rows_of(what.snapshot, &what.log, what.range, what.projection).await?;
             let mut batches = execute_stream(plan, context)?;

@@ -16,6 +16,8 @@ pub mod error;
 pub mod fields;
 mod fold;
 pub mod hiding;
+pub mod limits;
+pub mod memory;
 pub mod index;
 pub mod matchers;
 pub mod matrix;

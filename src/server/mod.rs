@@ -70,6 +70,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     store.tier_stats.iter().for_each(|(name, stats)| object_storage::show_in_metrics(&metrics, name, stats.clone()));
     object_storage::show_cache_in_metrics(&metrics, cache);
     let limits = LimitsOf::new(config.limits_config.clone());
+    store.engine.use_limits(limits.clone());
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let face = derived.face();
     let rules = rules::start(&config, &store, &metrics, &clock, &face).await?;
@@ -192,6 +193,7 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
         },
         engine: EngineLimits {
             memory_bytes_max: bytes(own.query.memory_bytes_max),
+            tenant_memory_bytes_max: usize::try_from(config.tenant_query_memory()).unwrap_or(usize::MAX),
             threads: config.query_threads(),
             timeout: config.query_timeout(&config.limits_config).to_std(),
             results_bytes_max: config.query_range.results_cache.cache.embedded_cache.max_size_mb << 20,
@@ -272,6 +274,7 @@ fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
         let (bytes, entries) = indexes.cache_stats();
         metrics.index_cache_bytes.set(bytes as f64);
         metrics.index_cache_entries.set(entries as f64);
+        metrics.query_memory_bytes.set(gauge(engine.memory().used() as u64));
         let results = engine.results_stats();
         metrics.results_cache_bytes.set(results.bytes as f64);
         metrics.results_cache_entries.set(results.entries as f64);

@@ -82,6 +82,10 @@ pub struct Metrics {
     /// Queries running, and waiting for their turn.
     pub queries_running: IntGauge,
     pub queries_waiting: IntGauge,
+    /// Queries refused because too many of their tenant waited.
+    pub queries_refused: IntCounter,
+    /// Memory that queries hold.
+    pub query_memory_bytes: IntGauge,
 
     /// 1, with the version in labels.
     pub build_info: GaugeVec,
@@ -246,6 +250,11 @@ impl Metrics {
             query_lines: make.counter("millrace_query_lines_processed_total", "Lines that queries looked at."),
             queries_running: make.gauge("millrace_queries_running", "Queries being computed now."),
             queries_waiting: make.gauge("millrace_queries_waiting", "Queries waiting for their turn."),
+            queries_refused: make.counter(
+                "millrace_queries_refused_total",
+                "Queries refused because too many of their tenant waited.",
+            ),
+            query_memory_bytes: make.gauge("millrace_query_memory_bytes", "Memory that running queries hold."),
             build_info: make.add(GaugeVec::new(
                 Opts::new(
                     "loki_build_info",

@@ -3,6 +3,7 @@
 pub mod audit_stream;
 pub mod batch;
 pub mod bit_flip;
+pub mod durations;
 pub mod environment;
 pub mod go_time;
 pub mod ids;

@@ -23,6 +23,7 @@ mod elastic;
 mod encryption;
 mod errors;
 mod exercise;
+mod fairness;
 mod full_disk;
 mod golden;
 mod grafana;

@@ -131,7 +131,7 @@ async fn newest_lines(shared: &Shared, scope: Scope, params: &Params) -> Result<
         series_max: limits.max_query_series,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    let _running = shared.query_gate.enter().await?;
+    let _running = shared.turn(&request.scope).await?;
     match shared.state.engine.query(request).await?.0 {
         QueryAnswer::Streams(streams) => Ok(streams),
         _ => Ok(Vec::new()),

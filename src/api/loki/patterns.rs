@@ -29,7 +29,7 @@ pub async fn patterns(
     if let Some((start, end)) = allowed_range(&limits, range.start, range.end, now)? {
         let request = PatternsRequest { scope, matchers, start, end, step_ns: range.step_ns };
         let timeout = shared.state.config.query_timeout(&limits).to_std();
-        let _running = shared.query_gate.enter().await?;
+        let _running = shared.turn(&request.scope).await?;
         for (at, pattern) in shared.state.engine.patterns(request, timeout).await?.iter().enumerate() {
             out.push_str(if at == 0 { "{\"pattern\":" } else { ",{\"pattern\":" });
             push_html_safe_json_string(&mut out, &pattern.text);

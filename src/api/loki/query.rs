@@ -128,6 +128,15 @@ impl Asked {
         }
     }
 
+    /// What rules of `blocked_queries` call it. Source: Loki's `QueryType`.
+    fn blocked_kind(self, text: &str) -> &'static str {
+        match (self, logql::parse(text)) {
+            (Asked::Logs, Ok(Expr::Log(log))) if log.stages.is_empty() => "limited",
+            (Asked::Logs, _) => "filter",
+            (Asked::Samples, _) => "metric",
+        }
+    }
+
     /// Value of the `type` label in metrics.
     fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +155,9 @@ async fn run(
     tags: &str,
 ) -> Result<Response, ApiError> {
     note.with(|event| tags.clone_into(&mut event.tags));
-    let _running = shared.query_gate.enter().await?;
+    let (engine, kind_of_query) = (&shared.state.engine, asked.blocked_kind(params.get("query")));
+    engine.check_blocked(&request.scope, &request.text, kind_of_query, tags)?;
+    let _running = shared.turn(&request.scope).await?;
     if params.get("explain") == "true" {
         let plan = shared.state.engine.explain(request).await?;
         return Ok(plain_text(StatusCode::OK, plan));

@@ -2,7 +2,7 @@
 
 use crate::access::Scope;
 use crate::api::Shared;
-use crate::api::durations::format_prometheus_duration;
+use crate::types::durations::format_prometheus_duration;
 use crate::api::error::ApiError;
 use crate::api::params::{Params, bounds};
 use crate::ingest::limits::Limits;

@@ -95,7 +95,7 @@ async fn answer(
         scope,
     };
     let timeout = shared.state.config.query_timeout(&limits).to_std();
-    let _running = shared.query_gate.enter().await?;
+    let _running = shared.turn(&request.scope).await?;
     Ok(json_answer(encode(&shared.state.engine.volumes(request, timeout).await?)))
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::api::durations::parse_prometheus_duration;
+use crate::types::durations::parse_prometheus_duration;
 use crate::api::params::Params;
 use crate::api::prometheus::answer::Refusal;
 use crate::promql::{Matcher, Steps, parse_matchers};

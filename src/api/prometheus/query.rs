@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::audit::Note;
+use crate::api::error::ApiError;
 use crate::api::params::Params;
 use crate::api::prometheus::answer::{Refusal, query_answer, success};
 use crate::api::prometheus::params::{limit, optional_duration, steps, time_or};
@@ -68,7 +69,8 @@ async fn run(
     let timeout = optional_duration(params, "timeout")?;
     let lookback = optional_duration(params, "lookback_delta")?;
     let engine = seen::engine(derived(shared)?, scope, tenant);
-    let _turn = shared.query_gate.enter().await?;
+    shared.state.engine.check_blocked(scope, params.get("query"), "promql", "").map_err(ApiError::from)?;
+    let _turn = shared.turn(scope).await?;
     let started = Instant::now();
     let mut outcome = engine.query(tenant, params.get("query"), asked, lookback, timeout).await?;
     note.with(|event| event.rows = Some(series(&outcome.answer)));

@@ -9,6 +9,7 @@ use super::Engine;
 use crate::access::Scope;
 use crate::catalog::Snapshot;
 use crate::query::QueryError;
+use crate::query::memory::QueryMemory;
 use crate::query::patterns::{self, Pattern, PatternsRequest};
 use crate::query::tail::{self, TailProgram};
 use crate::query::volumes::{self, Volume, VolumeRequest};
@@ -39,6 +40,11 @@ impl Engine {
     /// Runs work on the query threads; it ends when the handle is dropped.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
         AbortOnDropHandle::new(self.parts.threads.spawn(work))
+    }
+
+    /// What queries share of memory.
+    pub fn memory(&self) -> QueryMemory {
+        self.parts.memory.clone()
     }
 
     /// What a tenant has in memory and in files: for those who see all of it.

@@ -48,7 +48,9 @@ pub struct SqlAnswer {
 impl Engine {
     /// Where the views of a session of `scope` get their rows.
     pub fn sql_source(&self, scope: &Scope) -> SqlSource {
-        SqlSource { engine: self.clone(), scope: scope.clone(), counters: Arc::default() }
+        let limits = self.limits_of(scope);
+        let counters = Arc::new(ScanCounters { bytes_max: limits.bytes_max, ..ScanCounters::default() });
+        SqlSource { engine: self.clone(), scope: scope.clone(), limits, counters }
     }
 
     /// A session in which only what the source's scope shows exists.
@@ -57,7 +59,7 @@ impl Engine {
     /// When two views have one name.
     pub fn sql_session(&self, source: &SqlSource) -> Result<SessionContext, QueryError> {
         let others: Vec<Arc<dyn SqlViews>> = self.parts.sql_views.read().clone();
-        sql::session(source, self.parts.limits.threads, self.parts.environment.clone(), &others)
+        sql::session(source, self.parts.limits.threads, self.parts.memory.of(&source.scope), &others)
     }
 
     /// Adds views to all sessions from now on.
@@ -70,6 +72,7 @@ impl Engine {
     /// # Errors
     /// `BadInput` for what does not parse, plan, or only read.
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
+        self.check_blocked(&request.scope, &request.text, "sql", "")?;
         let source = self.sql_source(&request.scope);
         let counters = source.counters.clone();
         let session = self.sql_session(&source)?;

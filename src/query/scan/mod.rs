@@ -34,6 +34,7 @@ use crate::files::select::{Selected, select};
 use crate::files::{DataFile, FileIndex, FileIndexes, FilesError};
 use crate::head::HeadPart;
 use crate::query::hiding::relevant;
+use crate::query::limits::QueryLimits;
 use crate::query::pushdown::Pushdown;
 use crate::query::visible::ChosenPart;
 use crate::query::{Direction, QueryStats};
@@ -99,6 +100,8 @@ pub struct ScanCounters {
     pub files: AtomicU64,
     pub row_groups_read: AtomicU64,
     pub row_groups_skipped: AtomicU64,
+    /// Bytes that may be read; 0: no limit.
+    pub bytes_max: u64,
 }
 
 /// The leaf of every plan.
@@ -112,6 +115,19 @@ pub struct ScanExec {
 }
 
 impl ScanCounters {
+    /// Counts bytes of lines.
+    ///
+    /// # Errors
+    /// When they are more than may be read.
+    fn read_bytes(&self, bytes: u64) -> DfResult<()> {
+        let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.bytes_max == 0 || all <= self.bytes_max {
+            return Ok(());
+        }
+        let limits = QueryLimits { bytes_max: self.bytes_max, ..QueryLimits::default() };
+        limits.check_bytes(all).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
     /// Adds what a query inside another one read.
     pub fn add(&self, stats: &QueryStats) {
         self.lines.fetch_add(stats.lines_processed, Ordering::Relaxed);

@@ -195,7 +195,7 @@ impl UnitReader {
         if let Some(lines) = kept.column_by_name(LINE) {
             let lines = Lines::of(lines);
             let bytes: u64 = (0..kept_rows).map(|row| u64::from(lines.bytes(row))).sum();
-            self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.counters.read_bytes(bytes)?;
         }
         if chosen.masks.is_none() && chosen.offset == 0 {
             return Ok(kept);

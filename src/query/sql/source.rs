@@ -8,6 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 
 use crate::access::Scope;
+use crate::query::limits::QueryLimits;
 use crate::query::plan::Planner;
 use crate::query::scan::ScanCounters;
 use crate::query::{Engine, QueryError};
@@ -17,6 +18,8 @@ use crate::query::{Engine, QueryError};
 pub struct SqlSource {
     pub engine: Engine,
     pub scope: Scope,
+    /// What scans may ask.
+    pub limits: QueryLimits,
     /// Of all scans of the session.
     pub counters: Arc<ScanCounters>,
 }

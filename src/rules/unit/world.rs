@@ -96,6 +96,7 @@ impl World {
         let indexes = FileIndexes::new(store, object_store::path::Path::default(), streams, 1 << 20);
         let limits = EngineLimits {
             memory_bytes_max: MEMORY_BYTES_MAX,
+            tenant_memory_bytes_max: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             timeout: TIMEOUT,
             results_bytes_max: 1 << 20,

@@ -129,7 +129,9 @@ fn parse(
     params: &Params,
 ) -> Result<TailRequest, ApiError> {
     let text = params.get("query").to_owned();
-    tail::parse(&text)?;
+    let log = tail::parse(&text)?;
+    let kind = if log.stages.is_empty() { "limited" } else { "filter" };
+    shared.state.engine.check_tail(&scope, log, &text, kind)?;
     let limit = positive_u32(params, "limit", HISTORY_ENTRIES_DEFAULT)?;
     let now = shared.state.clock.now();
     let (start, _) = bounds(params, now)?;
