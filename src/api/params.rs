@@ -11,9 +11,9 @@ use axum::http::{Method, header};
 use url::form_urlencoded;
 
 use crate::api::audit::Note;
-use crate::types::durations::parse_prometheus_duration;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::query::Direction;
+use crate::types::durations::parse_prometheus_duration;
 use crate::types::time::{NANOS_PER_MILLI, NANOS_PER_SECOND, UnixNanos};
 
 /// Bytes of a form body: Go's limit for forms.

@@ -63,7 +63,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let catalog = Arc::new(Catalog::new(streams, Vec::new(), Lsn(0)));
     let limits = EngineLimits {
         memory_bytes_max: 64 << 20,
-            tenant_memory_bytes_max: 0,
+        tenant_memory_bytes_max: 0,
         threads: 1,
         timeout: Duration::from_secs(5),
 

@@ -33,7 +33,9 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
         List(Vec<String>),
     }
     Ok(match Words::deserialize(deserializer)? {
-        Words::Text(text) => text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect(),
+        Words::Text(text) => {
+            text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+        }
         Words::List(list) => list,
     })
 }

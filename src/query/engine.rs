@@ -301,7 +301,8 @@ impl Engine {
         direction: Direction,
     ) -> Result<Vec<Categorized>, QueryError> {
         if log.stages.is_empty() && limit < INTERVAL_ENTRIES_MAX {
-            range = newest::narrow(planner, log, range, limit, direction, &self.parts.memory.of(&planner.scope)).await?;
+            range =
+                newest::narrow(planner, log, range, limit, direction, &self.parts.memory.of(&planner.scope)).await?;
         }
         let plan = planner.log_query(log, range, limit, direction).await?;
         let mut entries = Vec::new();

@@ -178,16 +178,15 @@ mod tests {
         );
         check(
             r#"{app="a", env="e"}"#,
-            Some("stream selector has less label matchers than required: (present: [app, env], number_present: 2, required_number_label_matchers: 3)"),
+            Some(
+                "stream selector has less label matchers than required: (present: [app, env], number_present: 2, required_number_label_matchers: 3)",
+            ),
         );
         check(
             r#"{app="a", env="e", x="y", z="z", w="w"}"#,
             Some("max streams matchers per query exceeded, matchers-count > limit (5 > 4)"),
         );
-        check(
-            r#"sum(rate({app="a", env="e", x="y"}[26h]))"#,
-            Some("[interval] value exceeds limit: [1d2h] > [1h]"),
-        );
+        check(r#"sum(rate({app="a", env="e", x="y"}[26h]))"#, Some("[interval] value exceeds limit: [1d2h] > [1h]"));
         assert_eq!(QueryLimits::default().check(&logql::parse(r#"rate({a="b"}[9w])"#).expect("good")).ok(), Some(()));
     }
 
@@ -205,7 +204,10 @@ mod tests {
     #[test]
     fn selectors_come_with_their_windows() {
         let expr = logql::parse(r#"sum(rate({a="1"}[1m])) + count_over_time({b="2"}[5m] offset 1h)"#).expect("good");
-        let found: Vec<_> = selectors(&expr).iter().map(|(matchers, range, offset)| (matchers[0].name.clone(), range / 1_000_000_000, offset / 1_000_000_000)).collect();
+        let found: Vec<_> = selectors(&expr)
+            .iter()
+            .map(|(matchers, range, offset)| (matchers[0].name.clone(), range / 1_000_000_000, offset / 1_000_000_000))
+            .collect();
         assert_eq!(found, [("a".to_owned(), 60, 0), ("b".to_owned(), 300, 3600)]);
     }
 }

@@ -121,7 +121,8 @@ impl MemoryPool for TenantPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
         let before = self.used.fetch_add(additional, Ordering::Relaxed);
         let grown = if before + additional > self.bytes_max {
-            let text = format!("the tenant's queries have {before} of {} bytes, {additional} more do not fit", self.bytes_max);
+            let text =
+                format!("the tenant's queries have {before} of {} bytes, {additional} more do not fit", self.bytes_max);
             Err(DataFusionError::ResourcesExhausted(text))
         } else {
             self.pool.try_grow(reservation, additional)
@@ -149,7 +150,10 @@ impl fmt::Display for TenantPool {
 
 impl fmt::Debug for QueryMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueryMemory").field("used", &self.used()).field("bytes_max", &self.0.bytes_max).finish_non_exhaustive()
+        f.debug_struct("QueryMemory")
+            .field("used", &self.used())
+            .field("bytes_max", &self.0.bytes_max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,7 +169,8 @@ mod tests {
     #[test]
     fn a_tenant_gets_its_part_and_leaves_the_rest() {
         let memory = QueryMemory::new(1000, 700).expect("set up");
-        let (heavy, also_heavy, light) = (memory.of(&scope("heavy")), memory.of(&scope("heavy")), memory.of(&scope("light")));
+        let (heavy, also_heavy, light) =
+            (memory.of(&scope("heavy")), memory.of(&scope("heavy")), memory.of(&scope("light")));
         let a = MemoryConsumer::new("a").register(&heavy.memory_pool);
         let b = MemoryConsumer::new("b").register(&also_heavy.memory_pool);
         let c = MemoryConsumer::new("c").register(&light.memory_pool);

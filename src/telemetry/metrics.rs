@@ -250,10 +250,8 @@ impl Metrics {
             query_lines: make.counter("millrace_query_lines_processed_total", "Lines that queries looked at."),
             queries_running: make.gauge("millrace_queries_running", "Queries being computed now."),
             queries_waiting: make.gauge("millrace_queries_waiting", "Queries waiting for their turn."),
-            queries_refused: make.counter(
-                "millrace_queries_refused_total",
-                "Queries refused because too many of their tenant waited.",
-            ),
+            queries_refused: make
+                .counter("millrace_queries_refused_total", "Queries refused because too many of their tenant waited."),
             query_memory_bytes: make.gauge("millrace_query_memory_bytes", "Memory that running queries hold."),
             build_info: make.add(GaugeVec::new(
                 Opts::new(

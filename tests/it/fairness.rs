@@ -20,7 +20,12 @@ fn start(directory: &Path, config: &str) -> Server {
 fn push(server: &Server, tenant: &str, lines: usize) {
     for part in 0..lines.div_ceil(20_000) {
         let values: Vec<_> = (part * 20_000..lines.min((part + 1) * 20_000))
-            .map(|at| json!([(START_NS + at as i64 * 1_000_000).to_string(), format!("level=info n={at} user=u{} took={}ms", at % 977, at % 313)]))
+            .map(|at| {
+                json!([
+                    (START_NS + at as i64 * 1_000_000).to_string(),
+                    format!("level=info n={at} user=u{} took={}ms", at % 977, at % 313)
+                ])
+            })
             .collect();
         let body = json!({"streams": [{"stream": {"app": "a", "env": "dev"}, "values": values}]}).to_string();
         let headers = [("Content-Type", "application/json"), ("X-Scope-OrgID", tenant)];
@@ -45,7 +50,8 @@ fn what_a_tenants_queries_may_ask_is_limited_in_lokis_words() {
     let overrides = directory.path().join("overrides.yaml");
     let text = "overrides:\n  team:\n    required_labels: [app]\n    minimum_labels_number: 2\n    max_streams_matchers_per_query: 3\n    max_query_range: 1h\n    max_query_bytes_read: 2KB\n    blocked_queries:\n    - pattern: '{app=\"a\", env=\"dev\"} |= \"forbidden\"'\n    - {pattern: '.*quantile.*', regex: true, types: 'metric'}\n    - {pattern: '.*from streams.*', regex: true, types: [sql]}\n    - {tags: {source: robot}}\n";
     std::fs::write(&overrides, text).expect("written");
-    let config = format!("runtime_config: {{file: {}}}\nlimits_config: {{reject_old_samples: false}}\n", overrides.display());
+    let config =
+        format!("runtime_config: {{file: {}}}\nlimits_config: {{reject_old_samples: false}}\n", overrides.display());
     let server = start(directory.path(), &config);
     push(&server, "team", 200);
     push(&server, "free", 200);
@@ -74,7 +80,11 @@ fn what_a_tenants_queries_may_ask_is_limited_in_lokis_words() {
         "{}",
         read.text()
     );
-    assert!(read.text().contains(", limit: 2.0 KiB); consider adding more specific stream selectors"), "{}", read.text());
+    assert!(
+        read.text().contains(", limit: 2.0 KiB); consider adding more specific stream selectors"),
+        "{}",
+        read.text()
+    );
     refused(ask(&server, "team", r#"{app="a", env="dev"} |= "forbidden""#), "query blocked by policy");
     refused(
         ask(&server, "team", r#"quantile_over_time(0.9, {app="a", env="dev"} | logfmt | unwrap n [1m])"#),
@@ -134,7 +144,10 @@ fn a_heavy_tenant_does_not_hold_up_another() {
             assert!(server.metric("millrace_queries_waiting ") > 0.0, "the queue was empty: nothing is shown");
         }
         let done_after = done.load(Ordering::SeqCst);
-        assert!(done_after < HEAVY - 2, "{done_before} then {done_after} of {HEAVY} heavy queries before five light ones");
+        assert!(
+            done_after < HEAVY - 2,
+            "{done_before} then {done_after} of {HEAVY} heavy queries before five light ones"
+        );
     });
     assert_eq!(done.load(Ordering::SeqCst), HEAVY);
     assert!(server.metric("millrace_queries_running ") < 0.5 && server.metric("millrace_queries_waiting ") < 0.5);

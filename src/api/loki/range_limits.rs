@@ -2,10 +2,10 @@
 
 use crate::access::Scope;
 use crate::api::Shared;
-use crate::types::durations::format_prometheus_duration;
 use crate::api::error::ApiError;
 use crate::api::params::{Params, bounds};
 use crate::ingest::limits::Limits;
+use crate::types::durations::format_prometheus_duration;
 use crate::types::time::{NANOS_PER_MILLI, TimeRange, UnixNanos};
 use crate::types::units::GoDuration;
 

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use crate::types::durations::parse_prometheus_duration;
 use crate::api::params::Params;
 use crate::api::prometheus::answer::Refusal;
 use crate::promql::{Matcher, Steps, parse_matchers};
+use crate::types::durations::parse_prometheus_duration;
 use crate::types::time::NANOS_PER_MILLI;
 
 /// Farthest time, milliseconds: beyond, a float knows no single one.
