@@ -317,14 +317,13 @@ impl Flusher {
         Ok(files)
     }
 
-    /// Drops log segments that neither replay nor the memory of repeats needs: one flushed head's worth stays, to
-    /// know repeats after a restart.
+    /// Drops log segments that replay does not need. What repeats their rows is known by the files.
     fn forget_log(&self, state: &mut State, flushed: Lsn) {
         if flushed <= state.flushed {
             return;
         }
-        let through = std::mem::replace(&mut state.flushed, flushed);
-        if let Err(error) = self.shard.wal().truncate_through(through) {
+        state.flushed = flushed;
+        if let Err(error) = self.shard.wal().truncate_through(flushed) {
             tracing::warn!(%error, "old log segments could not be removed; they are removed after the next flush");
         }
     }

@@ -138,7 +138,7 @@ impl Planner {
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let program = self.program(log, Output::Log)?;
         let bound = Arc::new(TimeBound::new(direction));
-        let pushdown = Pushdown::of(log, &program);
+        let pushdown = Pushdown::of(log, &program, false);
         let columns = ScanWanted::columns(RowProjection::ALL);
         let bounded = ScanWanted { direction: Some(direction), bound: Some(bound.clone()), ..columns };
         let wanted = ScanWanted { enough_rows: limit, pushdown, ..bounded };
@@ -188,7 +188,7 @@ impl Planner {
         let LeafProgram { program, unwrapped, absent_labels, by_stream_alone, projection } =
             leaf_program(leaf, self.streams(), self.now_ns)?;
         let windows = Windows { steps: *steps, range_ns: range.range_ns, offset_ns: range.offset_ns };
-        let pushdown = Pushdown::of(&range.log, &program);
+        let pushdown = Pushdown::of(&range.log, &program, counts_bytes(range.op));
         let wanted = ScanWanted { pushdown, ..ScanWanted::columns(projection) };
         let scan = self.scan(&range.log, windows.scanned_range(), wanted).await?;
         let spec = RangeSpec { op: range.op, param: range.param, windows, unwrapped, absent_labels, by_stream_alone };
@@ -293,7 +293,6 @@ pub fn leaf_program(leaf: &Leaf<'_>, streams: Arc<TenantStreams>, now_ns: i64) -
         || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
     let output = Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges };
     let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
-    let bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
     Ok(LeafProgram {
         program: program(&without_idle_line_formats(range), output, streams, now_ns)?,
         unwrapped: range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. })),
@@ -301,7 +300,7 @@ pub fn leaf_program(leaf: &Leaf<'_>, streams: Arc<TenantStreams>, now_ns: i64) -
         by_stream_alone,
         projection: RowProjection {
             level: !by_stream_alone,
-            line: bytes || !range.log.stages.is_empty(),
+            line: counts_bytes(range.op) || !range.log.stages.is_empty(),
             metadata: true,
         },
     })
@@ -322,6 +321,10 @@ fn program(
     })?;
     let text = print(&Expr::Log(log.clone())).into();
     Ok(RowProgram { pipeline: Arc::new(pipeline), streams, now_ns, text })
+}
+
+fn counts_bytes(op: RangeOp) -> bool {
+    matches!(op, RangeOp::BytesOverTime | RangeOp::BytesRate)
 }
 
 fn never_reads_level(grouping: &Grouping) -> bool {

@@ -9,7 +9,7 @@ use crate::files::fields::Members;
 use crate::files::skip::{Sought, SoughtValue};
 use crate::logql::ast::{Grouping, LabelFilter, LogExpr, MatchOp, Stage};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
-use crate::query::row::{Output, RowPipeline, label_name_of_path, prefilter_stages};
+use crate::query::row::{Output, RowPipeline, field_filters, label_name_of_path, prefilter_stages};
 use crate::query::visible::ChosenPart;
 use crate::streams::{StreamRef, TenantStreams};
 
@@ -34,12 +34,12 @@ pub struct Prefilter {
 }
 
 impl Pushdown {
-    /// What `program`, compiled from `log`, lets a scan leave out.
-    pub fn of(log: &LogExpr, program: &RowProgram) -> Self {
-        let members = program.pipeline.members();
+    /// What `program`, compiled from `log`, lets a scan leave out. `line_bytes`: somebody asks how long lines are.
+    pub fn of(log: &LogExpr, program: &RowProgram, line_bytes: bool) -> Self {
+        let members = if line_bytes { None } else { program.pipeline.members() };
         let prefilter = if members.is_none() { prefilter(log, program) } else { None };
-        let literals = program.pipeline.leading_line_filters().iter().filter_map(|test| test.required_literal());
-        let sought = Sought { texts: literals.collect(), values: Vec::new() };
+        let texts = program.pipeline.leading_line_filters().iter().flat_map(|test| test.required_literals());
+        let sought = Sought { texts: texts.collect(), values: Vec::new() };
         Pushdown { members, prefilter, sought, values: values(&log.stages) }
     }
 
@@ -61,7 +61,10 @@ impl Pushdown {
 }
 
 fn prefilter(log: &LogExpr, program: &RowProgram) -> Option<Prefilter> {
-    let stages = prefilter_stages(&log.stages)?;
+    let stages = prefilter_stages(&log.stages);
+    if stages.is_empty() {
+        return None;
+    }
     let by_nothing = Grouping { without: false, labels: Vec::new() };
     let output = Output::Metric { grouping: Some(&by_nothing), absent: false, merges: false };
     let pipeline = RowPipeline::compile(&stages, output).ok()?;
@@ -71,7 +74,7 @@ fn prefilter(log: &LogExpr, program: &RowProgram) -> Option<Prefilter> {
 
 /// The fields that must be equal to a text: label filters right behind a `| json` without expressions.
 fn values(stages: &[Stage]) -> Vec<(String, SoughtValue)> {
-    let Some(stages) = prefilter_stages(stages) else { return Vec::new() };
+    let Some(stages) = field_filters(stages) else { return Vec::new() };
     let mut found = Vec::new();
     if matches!(&stages[0], Stage::Json { fields } if fields.is_empty()) {
         for stage in &stages[1..] {

@@ -8,6 +8,7 @@
 mod audit;
 mod derived;
 mod doors;
+mod last_flush;
 mod object_storage;
 pub mod read_only;
 mod rules;

@@ -22,6 +22,7 @@ use crate::head::RowHash;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
+use super::last_flush::{files_of_last_flush, remember};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits, QueryError};
 use crate::seal::record::{RecordOpener, RecordSealer};
@@ -141,11 +142,13 @@ impl Store {
         let flushed = Lsn(state.txns.get(&app_id).copied().unwrap_or(0).try_into().unwrap_or(0));
         let streams = Arc::new(Streams::default());
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
+        let last_flush = files_of_last_flush(&state.files, settings.follow_interval.is_some());
         let catalog = Arc::new(Catalog::new(streams, state.files, flushed));
         let ledger =
             Ledger::load(store.clone(), root.clone()).await.map_err(|e| failed("reading the ledger")(e.into()))?;
         let deleted = hide_deleted(&catalog, &ledger, &app_id).map_err(|e| failed("hiding deleted rows")(e.into()))?;
         let ledger = Arc::new(ledger);
+        remember(&catalog, &indexes, &last_flush).await;
         let flush_due = Arc::new(Notify::new());
         let arrivals = Arrivals::default();
         let on_durable = apply_to(catalog.clone(), clock.clone(), settings.flush, flush_due.clone(), arrivals.clone());

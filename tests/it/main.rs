@@ -30,6 +30,7 @@ mod grafana;
 mod harness;
 mod kafka;
 mod kill;
+mod layouts;
 mod lifecycle;
 mod naive;
 mod object_storage;

@@ -23,17 +23,17 @@ use millrace::types::time::{Clock, UnixNanos};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-const START: i64 = 1_768_478_400_000_000_000;
-const SECOND: i64 = 1_000_000_000;
+pub(crate) const START: i64 = 1_768_478_400_000_000_000;
+pub(crate) const SECOND: i64 = 1_000_000_000;
 
 type Labels = BTreeMap<String, String>;
 
 /// A line as it was pushed.
 #[derive(Debug, Clone)]
-struct Line {
-    second: i64,
-    app: usize,
-    text: String,
+pub(crate) struct Line {
+    pub(crate) second: i64,
+    pub(crate) app: usize,
+    pub(crate) text: String,
 }
 
 /// A line after the pipeline.
@@ -89,11 +89,11 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
     })
 }
 
-fn name() -> impl Strategy<Value = &'static str> + Clone {
+pub(crate) fn name() -> impl Strategy<Value = &'static str> + Clone {
     prop::sample::select(vec!["level", "status", "user", "app", "ms", "http_code", "app_extracted"])
 }
 
-fn line_filter() -> impl Strategy<Value = String> + Clone {
+pub(crate) fn line_filter() -> impl Strategy<Value = String> + Clone {
     let word = || prop::sample::select(vec!["error", "status", "user-", "00", "GET", "{", "="]);
     prop_oneof![
         (prop::sample::select(vec!["|=", "!="]), word()).prop_map(|(op, word)| format!(r#"{op} "{word}""#)),
@@ -134,7 +134,7 @@ fn shaping() -> impl Strategy<Value = String> + Clone {
 
 /// Parsers come before filters of labels: a filter before one refuses what is parsed later, a rule of Loki's own
 /// that the row pipeline's tests hold.
-fn stages() -> impl Strategy<Value = String> + Clone {
+pub(crate) fn stages() -> impl Strategy<Value = String> + Clone {
     let some = |stage: proptest::strategy::BoxedStrategy<String>, most: usize| prop::collection::vec(stage, 0..=most);
     let all = (
         some(line_filter().boxed(), 2),
@@ -384,13 +384,13 @@ fn windows(range: &RangeAggregation, lines: &[Line], ends: &[i64]) -> Vec<(Label
 }
 
 /// As the server opens a store when it is told nothing.
-fn settings(data_dir: std::path::PathBuf) -> StoreSettings {
+pub(crate) fn settings(data_dir: std::path::PathBuf) -> StoreSettings {
     let mut config = millrace::config::Config::default();
     config.millrace.data_dir = Some(data_dir);
     millrace::server::store_settings(&config).expect("settings")
 }
 
-async fn push(store: &Store, lines: &[Line]) {
+pub(crate) async fn push(store: &Store, lines: &[Line]) {
     let streams: Vec<_> = lines
         .iter()
         .map(|line| {

@@ -1,8 +1,8 @@
 //! What is known of the lines of a row group without reading them: enough to say that a text is in none.
 //!
 //! ```text
-//! values of id columns     longest, the bytes they use, a Bloom filter in the Parquet file
-//! everything else          a bitmap of its trigrams, in the footer
+//! values of each column    longest, the bytes they use; of id columns also a Bloom filter in the Parquet file
+//! all but values of ids    a bitmap of its trigrams, in the footer
 //! ```
 //!
 //! A text that is looked for is cut at `"`: no value has one unescaped, so a part lies within one value or within what
@@ -20,9 +20,9 @@ const TRIGRAM_WORDS: usize = TRIGRAM_BITS / 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trigrams(Box<[u64]>);
 
-/// What the values of an id column in one row group are like.
+/// What the values of a column in one row group are like.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct IdFacts {
+pub(super) struct ValueFacts {
     /// Bytes.
     pub(super) longest: u32,
     /// Bit n: some value has the byte n; 127 stands for all that are not ASCII.
@@ -35,7 +35,10 @@ pub(in crate::files) struct GroupFacts {
     /// Rows whose line is kept whole.
     pub(super) whole_rows: u64,
     /// By id column, in the order of the columns.
-    pub(super) ids: Vec<IdFacts>,
+    pub(super) ids: Vec<ValueFacts>,
+    /// By other column, likewise; empty in files from before it was noted.
+    #[serde(default)]
+    pub(super) others: Vec<ValueFacts>,
     pub(super) trigrams: Trigrams,
 }
 
@@ -91,7 +94,7 @@ impl<'de> Deserialize<'de> for Trigrams {
     }
 }
 
-impl IdFacts {
+impl ValueFacts {
     #[inline]
     pub(super) fn add(&mut self, value: &[u8]) {
         self.longest = self.longest.max(value.len() as u32);
@@ -110,7 +113,7 @@ impl IdFacts {
     }
 }
 
-impl IdFacts {
+impl ValueFacts {
     /// Whether a value, its escapes resolved, can be `value`; none where escapes hide what values are.
     pub(super) fn may_be(&self, value: &str) -> Option<bool> {
         let has_escapes = self.bytes >> b'\\' & 1 == 1;
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_no_line_has_is_ruled_out() {
-        let mut facts = GroupFacts { ids: vec![IdFacts::default()], ..GroupFacts::default() };
+        let mut facts = GroupFacts { ids: vec![ValueFacts::default()], ..GroupFacts::default() };
         facts.trigrams.add(br#"{"message":"cache miss","trace_id":""}"#);
         facts.ids[0].add(b"00ab12ffee");
         let ask = |text: &str| facts.may_have(text, &[4]);
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn facts_are_read_as_written() {
         let mut facts =
-            GroupFacts { whole_rows: 3, ids: vec![IdFacts { longest: 4, bytes: 1 << 97 }], ..Default::default() };
+            GroupFacts { whole_rows: 3, ids: vec![ValueFacts { longest: 4, bytes: 1 << 97 }], ..Default::default() };
         facts.trigrams.add("some łine".as_bytes());
         let text = serde_json::to_string(&facts).expect("serialised");
         assert_eq!(serde_json::from_str::<GroupFacts>(&text).expect("read"), facts);

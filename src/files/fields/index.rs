@@ -10,7 +10,7 @@ use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 
 use super::columns::FieldColumn;
-use super::facts::{GroupFacts, MayHave};
+use super::facts::{GroupFacts, MayHave, Occurrence};
 use super::split::Splitter;
 use super::template::{Member, SLOT, Template};
 
@@ -34,6 +34,8 @@ pub struct FieldIndex {
     groups: Vec<GroupFacts>,
     /// Places of the id columns.
     ids: Vec<u32>,
+    /// Place of each column among those of its sort: ids, others.
+    place: Vec<usize>,
     bytes: usize,
 }
 
@@ -76,11 +78,14 @@ impl FieldIndex {
             return Err(format!("tells of {} row groups, not {row_groups}", groups.len()));
         }
         let ids: Vec<u32> = columns.iter().zip(0..).filter(|(column, _)| column.id).map(|(_, at)| at).collect();
-        if groups.iter().any(|group| group.ids.len() != ids.len()) {
-            return Err("its id columns and their facts differ in number".to_owned());
+        let others = columns.len() - ids.len();
+        if groups.iter().any(|g| g.ids.len() != ids.len() || !(g.others.is_empty() || g.others.len() == others)) {
+            return Err("its columns and their facts differ in number".to_owned());
         }
+        let (mut next_id, mut next_other) = (0.., 0..);
+        let place = columns.iter().filter_map(|c| if c.id { next_id.next() } else { next_other.next() }).collect();
         let templates = templates.into_iter().map(|t| KnownTemplate::of(t, columns.len())).collect::<Result<_, _>>()?;
-        Ok(FieldIndex { columns, templates, groups, ids, bytes: json.len() * 2 })
+        Ok(FieldIndex { columns, templates, groups, ids, place, bytes: json.len() * 2 })
     }
 
     pub fn columns(&self) -> &[FieldColumn] {
@@ -100,6 +105,27 @@ impl FieldIndex {
     pub(in crate::files) fn value_may_be(&self, row_group: usize, column: usize, value: &str) -> Option<bool> {
         let id = self.ids.iter().position(|at| *at as usize == column)?;
         self.groups[row_group].ids[id].may_be(value)
+    }
+
+    /// Whether a value of column `column` in a row group can have `text` in it.
+    fn value_may_have(&self, row_group: usize, column: u32, text: &str) -> bool {
+        let (column, group) = (column as usize, &self.groups[row_group]);
+        let facts = if self.columns[column].id { &group.ids } else { &group.others };
+        facts.get(self.place[column]).is_none_or(|facts| facts.can_have(text) != Occurrence::Never)
+    }
+
+    /// Whether `member` of a template can have `text`, which has no quote, in its key or in a value.
+    pub(super) fn member_may_have(
+        &self,
+        row_group: usize,
+        template: &KnownTemplate,
+        member: &Member,
+        text: &str,
+    ) -> bool {
+        let of_text = &template.text[member.text.start as usize..member.text.end as usize];
+        let slots = &template.columns[member.slots.start as usize..member.slots.end as usize];
+        of_text.split(SLOT).any(|piece| piece.contains(text))
+            || slots.iter().any(|column| self.value_may_have(row_group, *column, text))
     }
 
     /// Whether lines of a row group can have `text` as a part.

@@ -15,6 +15,7 @@
 mod columns;
 mod facts;
 mod index;
+mod noted;
 mod rebuild;
 mod split;
 mod template;

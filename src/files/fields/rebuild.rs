@@ -18,7 +18,7 @@ use arrow::array::{
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{Int32Type, UInt32Type};
 
-use super::index::FieldIndex;
+use super::index::{FieldIndex, KnownTemplate};
 use super::template::{Member, SLOT};
 use crate::files::FilesError;
 
@@ -29,17 +29,39 @@ const BLOCK_BYTES: usize = 4 << 20;
 
 /// Which members of lines a reader needs.
 #[derive(Clone)]
-pub struct Members(Arc<dyn Fn(&Member) -> bool + Send + Sync>);
+pub struct Members {
+    wanted: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
+    /// Besides, those that may have one of these in a key or a value.
+    texts: Arc<[String]>,
+}
 
 impl std::fmt::Debug for Members {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Members")
+        f.debug_struct("Members").field("texts", &self.texts).finish_non_exhaustive()
     }
 }
 
 impl Members {
     pub fn new(wanted: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
-        Members(Arc::new(wanted))
+        Members { wanted: Arc::new(wanted), texts: Arc::new([]) }
+    }
+
+    /// The same, and every member of which a key or a value may have one of `texts`.
+    ///
+    /// Each text [`Members::confines`]: a line then has it exactly when its narrowed form has it.
+    pub fn or_with(self, texts: Vec<String>) -> Self {
+        Members { texts: texts.into(), ..self }
+    }
+
+    /// Whether a JSON line that has `text` has it inside of a key or a value.
+    ///
+    /// Without a quote in it, a text lies between two quotes of the line: inside of a string, or in what is outside of
+    /// strings, which has few characters. There it lies in one value when it has no character that separates values.
+    pub fn confines(text: &str) -> bool {
+        let separates = |byte: u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace();
+        let in_value = |byte: u8| byte.is_ascii_digit() || b"+-.eEtrufalsn".contains(&byte);
+        !text.bytes().any(|byte| matches!(byte, b'"' | 0))
+            && (!text.bytes().any(separates) || !text.bytes().all(|byte| separates(byte) || in_value(byte)))
     }
 }
 
@@ -108,21 +130,31 @@ impl Recipe {
         if !index.is_split(row_group) {
             return None;
         }
-        let wanted = |member: &&Member| (members.0)(member);
         let slots = |member: &Member| member.slots.start as usize..member.slots.end as usize;
         let templates = index.templates();
-        let mut columns: Vec<u32> = templates
-            .iter()
-            .flat_map(|t| t.members.iter().filter(wanted).flat_map(|member| t.columns[slots(member)].to_vec()))
+        let wanted_of = |template: &KnownTemplate| -> Vec<bool> {
+            let may_have = |member: &Member, text: &str| index.member_may_have(row_group, template, member, text);
+            let is_wanted = |member: &Member| {
+                (members.wanted)(member) || members.texts.iter().any(|text| may_have(member, text))
+            };
+            template.members.iter().map(is_wanted).collect()
+        };
+        let wanted: Vec<Vec<bool>> = templates.iter().map(wanted_of).collect();
+        let wanted_members = |at: usize| {
+            let members = templates[at].members.iter().zip(&wanted[at]);
+            members.filter(|(_, wanted)| **wanted).map(|(member, _)| member)
+        };
+        let mut columns: Vec<u32> = (0..templates.len())
+            .flat_map(|at| wanted_members(at).flat_map(move |member| templates[at].columns[slots(member)].to_vec()))
             .collect();
         columns.sort_unstable();
         columns.dedup();
-        let parts = templates.iter().map(|template| {
+        let parts = templates.iter().enumerate().map(|(at, template)| {
             // White space in front of an object makes a difference to one of the parsers.
             let opening = template.text.find('{').map_or(0, |at| at + 1);
             let mut parts = vec![Part::Text(template.text[..opening].into())];
-            for (at, member) in template.members.iter().filter(wanted).enumerate() {
-                if at > 0 {
+            for (nth, member) in wanted_members(at).enumerate() {
+                if nth > 0 {
                     parts.push(Part::Text(",".into()));
                 }
                 let Range { start, end } = member.text;

@@ -16,7 +16,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
 use super::columns::FieldColumns;
-use super::facts::{GroupFacts, IdFacts, Trigrams};
+use super::facts::{GroupFacts, Trigrams, ValueFacts};
+use super::noted::Noted;
 use super::template::{Parsed, SLOT, Template, match_pieces, parse};
 use crate::files::FilesError;
 
@@ -32,16 +33,25 @@ const RECENT: usize = 4;
 pub(in crate::files) struct Splitter {
     columns: FieldColumns,
     by_path: HashMap<String, u32>,
-    /// Place of each column among the id columns.
-    id_of: Vec<Option<usize>>,
+    /// How each column is noted.
+    places: Vec<Place>,
     templates: Vec<Known>,
     /// Template numbers by text; none for kinds that stay whole.
     by_text: HashMap<String, Option<u32>>,
     recent: Vec<u32>,
     values: Vec<Range<u32>>,
     facts: GroupFacts,
+    /// By other column: values that are in the facts of this row group.
+    noted: Vec<Noted>,
     /// Templates whose text is in the trigrams of this row group.
     in_facts: Vec<bool>,
+}
+
+/// Place of a column among those of its sort.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Id(usize),
+    Other(usize),
 }
 
 #[derive(Debug)]
@@ -70,12 +80,18 @@ struct Filling {
 impl Splitter {
     pub(in crate::files) fn new(columns: FieldColumns) -> Self {
         let by_path = columns.columns.iter().zip(0..).map(|(column, at)| (column.path.clone(), at)).collect();
-        let mut ids = 0..;
-        let id_of: Vec<_> = columns.columns.iter().map(|column| column.id.then(|| ids.next()).flatten()).collect();
+        let (mut ids, mut others) = (0, 0);
+        let place = |id: bool| {
+            let (next, place): (_, fn(usize) -> Place) = if id { (&mut ids, Place::Id) } else { (&mut others, Place::Other) };
+            *next += 1;
+            place(*next - 1)
+        };
+        let places: Vec<Place> = columns.columns.iter().map(|column| column.id).map(place).collect();
         let mut splitter = Splitter {
             columns,
             by_path,
-            id_of,
+            places,
+            noted: (0..others).map(|_| Noted::default()).collect(),
             templates: Vec::new(),
             by_text: HashMap::new(),
             recent: Vec::new(),
@@ -97,8 +113,14 @@ impl Splitter {
 
     /// What is known of the lines split since the last call.
     pub(in crate::files) fn take_facts(&mut self) -> GroupFacts {
-        let ids = self.id_of.iter().flatten().map(|_| IdFacts::default()).collect();
-        let fresh = GroupFacts { whole_rows: 0, ids, trigrams: Trigrams::default() };
+        let others = self.noted.len();
+        let fresh = GroupFacts {
+            whole_rows: 0,
+            ids: vec![ValueFacts::default(); self.places.len() - others],
+            others: vec![ValueFacts::default(); others],
+            trigrams: Trigrams::default(),
+        };
+        self.noted.iter_mut().for_each(Noted::clear);
         self.in_facts.iter_mut().for_each(|known| *known = false);
         std::mem::replace(&mut self.facts, fresh)
     }
@@ -198,16 +220,25 @@ impl Splitter {
         let bytes = line.as_bytes();
         for ((column, range), piece) in known.template.columns.iter().zip(values).zip(&known.pieces) {
             let (start, end) = (range.start as usize, range.end as usize);
-            let quoted = piece.ends_with('"');
-            let id = self.id_of[*column as usize];
-            if let Some(id) = id {
-                facts.ids[id].add(&bytes[start..end]);
-            }
-            if !quoted {
-                // What is looked for may reach over the ends of a value without quotes.
-                facts.trigrams.add(&bytes[start.saturating_sub(2)..(end + 2).min(bytes.len())]);
-            } else if id.is_none() {
-                facts.trigrams.add(&bytes[start..end]);
+            let value = &bytes[start..end];
+            // What is looked for may reach over the ends of a value without quotes.
+            let around = match piece.ends_with('"') {
+                true => value,
+                false => &bytes[start.saturating_sub(2)..(end + 2).min(bytes.len())],
+            };
+            match self.places[*column as usize] {
+                Place::Id(at) => {
+                    facts.ids[at].add(value);
+                    if around.len() > value.len() {
+                        facts.trigrams.add(around);
+                    }
+                }
+                Place::Other(at) => {
+                    if self.noted[at].is_new(around) {
+                        facts.others[at].add(value);
+                        facts.trigrams.add(around);
+                    }
+                }
             }
         }
     }

@@ -6,8 +6,9 @@
 //!           level        status          user␟id     paths of the slots, in order
 //! ```
 //!
-//! A string leaves what is between its quotes, a number, boolean, null or array all of its text. A line that was
-//! taken apart is put together again byte by byte. A template only exists for lines that Loki's parser reads to
+//! A string leaves what is between its quotes, an array what is between its brackets, a number, boolean or null all of
+//! its text: so a slot has values of one of these three sorts. A line that was taken apart is put together again byte
+//! by byte. A template only exists for lines that Loki's parser reads to
 //! their end without an error, with every path at most once, so that a part of the members says of these members
 //! what the whole line does.
 
@@ -86,20 +87,19 @@ pub(super) fn match_pieces(pieces: &[Box<str>], line: &str, values: &mut Vec<Ran
             return false;
         }
         at += piece.len();
-        let end = if piece.ends_with('"') {
-            match string_end(bytes, at) {
+        let end = match piece.as_bytes().last() {
+            Some(b'"') => match string_end(bytes, at) {
                 Some(end) => end.quote,
                 None => return false,
-            }
-        } else {
-            match value_at(bytes, at) {
-                Ok(Value { kind: Kind::Number | Kind::Boolean | Kind::Null | Kind::Array, start, end, .. })
-                    if start == at =>
-                {
-                    end
-                }
+            },
+            Some(b'[') => match value_at(bytes, at - 1) {
+                Ok(Value { kind: Kind::Array, end, .. }) => end - 1,
                 _ => return false,
-            }
+            },
+            _ => match value_at(bytes, at) {
+                Ok(Value { kind: Kind::Number | Kind::Boolean | Kind::Null, start, end, .. }) if start == at => end,
+                _ => return false,
+            },
         };
         values.push(at as u32..end as u32);
         at = end;
@@ -193,12 +193,12 @@ impl Parser<'_> {
             Kind::Array => MemberKind::Array,
             Kind::String | Kind::Number | Kind::Boolean | Kind::Null => MemberKind::Scalar,
         };
-        if kind == MemberKind::Object {
-            if depth == NESTING_MAX || self.object(value.start, depth + 1)? != value.after {
-                return None;
-            }
-        } else {
-            self.slot(value.start..value.end)?;
+        match kind {
+            MemberKind::Object if depth == NESTING_MAX => return None,
+            MemberKind::Object if self.object(value.start, depth + 1)? != value.after => return None,
+            MemberKind::Object => {}
+            MemberKind::Array => self.slot(value.start + 1..value.end - 1)?,
+            MemberKind::Scalar => self.slot(value.start..value.end)?,
         }
         self.copy_to(value.after);
         self.path.truncate(path_before);
@@ -225,9 +225,9 @@ mod tests {
         let parsed = parse(line).expect("plain JSON");
         assert_eq!(
             parsed.text,
-            " {\"level\": \"\0\",\"n\":\0,\"u\":{\"id\":\"\0\",\"ok\":\0,\"e\":{}},\"a\":\0,\"x\":\0} "
+            " {\"level\": \"\0\",\"n\":\0,\"u\":{\"id\":\"\0\",\"ok\":\0,\"e\":{}},\"a\":[\0],\"x\":\0} "
         );
-        assert_eq!(values(line, &parsed.values), ["in\\\"fo", "-1.50e3", "ż", "true", "[1,\"]\"]", "null"]);
+        assert_eq!(values(line, &parsed.values), ["in\\\"fo", "-1.50e3", "ż", "true", "1,\"]\"", "null"]);
         assert_eq!(parsed.paths, ["level", "n", "u\u{1f}id", "u\u{1f}ok", "a", "x"]);
         let members: Vec<_> = parsed.members.iter().map(|m| (&*m.key, m.kind, m.slots.clone())).collect();
         use MemberKind::{Array, Object, Scalar};
@@ -280,6 +280,7 @@ mod tests {
             r#"{"a":"x","b": 1}"#,
             r#"{"a":"x"#,
             r#"{"a":"x","b":{}}"#,
+            r#"{"a":"x","b":[]}"#,
             "",
         ] {
             assert!(!match_pieces(&pieces, line, &mut found), "{line}");

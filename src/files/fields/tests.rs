@@ -82,6 +82,35 @@ fn lines_come_back_and_narrow() {
 }
 
 #[test]
+fn a_slot_has_values_of_one_sort() {
+    // The first line of a kind says which members are arrays.
+    let lines = owned(&[r#"{"a":[1],"b":1}"#, r#"{"a":2,"b":[2]}"#, r#"{"a":"3","b":null}"#, r#"{"a":[],"b":4}"#]);
+    let scalars = Members::new(|member| member.kind == MemberKind::Scalar);
+    let (narrowed, is_split) = through(&lines, Some(&scalars), false);
+    assert!(is_split);
+    assert_eq!(narrowed, [r#"{"b":1}"#, r#"{"a":2}"#, r#"{"a":"3","b":null}"#, r#"{"b":4}"#]);
+}
+
+#[test]
+fn a_text_narrows_to_the_members_that_may_have_it() {
+    let lines: Vec<String> = (0..40)
+        .map(|at| format!(r#"{{"trace":"{at:016x}","message":"attempt {at}","status":{},"note":"x"}}"#, 200 + at))
+        .collect();
+    let with = |texts: &[&str]| Members::new(|_| false).or_with(owned(texts));
+    let narrowed = |texts: &[&str]| through(&lines, Some(&with(texts)), false).0[3].clone();
+    assert_eq!(narrowed(&["0000000000000003"]), r#"{"trace":"0000000000000003"}"#);
+    assert_eq!(narrowed(&["attempt"]), r#"{"message":"attempt 3"}"#);
+    assert_eq!(narrowed(&["203"]), r#"{"trace":"0000000000000003","message":"attempt 3","status":203}"#);
+    assert_eq!(narrowed(&["note"]), r#"{"note":"x"}"#);
+    assert_eq!(narrowed(&["zzyzx"]), "{}");
+    for (text, is_confined) in
+        [("attempt", true), ("a, b", true), ("200", true), (", ", false), (": 200", false), ("a\"b", false), ("", true)]
+    {
+        assert_eq!(Members::confines(text), is_confined, "{text}");
+    }
+}
+
+#[test]
 fn lines_that_are_no_json_stay_whole() {
     let lines = owned(&["plain text", r#"{"a":1}"#, "level=info msg=x", r#"{"a":"broken"#, ""]);
     let (back, is_split) = through(&lines, None, false);
@@ -135,5 +164,11 @@ proptest! {
         let start = from.index(line.len());
         let text: String = line[start..(start + length).min(line.len())].iter().collect();
         prop_assert!(index.may_have(0, &text) != MayHave::No, "{}", text);
+        if Members::confines(&text) {
+            let (narrowed, is_split) = through(&lines, Some(&Members::new(|_| false).or_with(vec![text.clone()])), false);
+            for (line, narrowed) in lines.iter().zip(&narrowed).filter(|_| is_split) {
+                prop_assert_eq!(line.contains(&text), narrowed.contains(&text), "{} in {} and {}", text, line, narrowed);
+            }
+        }
     }
 }

@@ -4,6 +4,10 @@
 //! stream, a level and a line decide what a pipeline makes of a row, so it runs once for each three.
 
 use arrow::array::{Array, StringViewArray};
+use datafusion::common::Result as DfResult;
+
+use crate::query::operators::rows::RowRunner;
+use crate::types::rows::{Lines, Rows};
 
 /// Levels told apart in one batch; with more the rows are run one by one.
 const LEVELS_MAX: usize = 16;
@@ -20,6 +24,34 @@ pub(super) enum Fate {
     Kept(u32, f64),
 }
 
+/// Calls `each` with the rows that the pipeline keeps.
+pub fn each_kept(rows: &Rows<'_>, runner: &mut RowRunner, mut each: impl FnMut(usize)) -> DfResult<()> {
+    let Some(mut known) = KnownRows::of(rows) else {
+        return runner.run(rows, 0..rows.len(), |row, _| {
+            each(row);
+            Ok(())
+        });
+    };
+    for (row, stream) in rows.stream.iter().enumerate() {
+        let fate = match known.fate(row, *stream) {
+            Some(fate) => fate,
+            None => {
+                let mut fate = Fate::Dropped;
+                runner.run(rows, row..row + 1, |_, _| {
+                    fate = Fate::Kept(0, 0.0);
+                    Ok(())
+                })?;
+                known.note(row, *stream, fate);
+                fate
+            }
+        };
+        if fate != Fate::Dropped {
+            each(row);
+        }
+    }
+    Ok(())
+}
+
 /// The fates of the rows of one batch.
 pub(super) struct KnownRows<'a> {
     numbers: &'a [u32],
@@ -31,8 +63,18 @@ pub(super) struct KnownRows<'a> {
 }
 
 impl<'a> KnownRows<'a> {
+    /// None where equal rows are not told apart by number.
+    pub(super) fn of(rows: &Rows<'a>) -> Option<Self> {
+        match rows.line {
+            Some(Lines::Numbered { numbers, lines }) if rows.metadata.is_none_or(|metadata| metadata.is_all_null()) => {
+                Self::new(numbers, lines.len(), rows.level)
+            }
+            _ => None,
+        }
+    }
+
     /// None where a table would be too large.
-    pub(super) fn new(numbers: &'a [u32], lines: usize, level: Option<&StringViewArray>) -> Option<Self> {
+    fn new(numbers: &'a [u32], lines: usize, level: Option<&StringViewArray>) -> Option<Self> {
         let (levels, distinct) = match level.filter(|level| level.null_count() < level.len()) {
             Some(level) => number_levels(level)?,
             None => (Vec::new(), 1),

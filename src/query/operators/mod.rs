@@ -1,7 +1,7 @@
 //! Operators over scanned rows, as DataFusion execution plans: node, state and stream beside each other.
 
 pub mod entries;
-mod known;
+pub mod known;
 pub mod range;
 pub mod rows;
 pub mod series;

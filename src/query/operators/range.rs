@@ -35,7 +35,7 @@ use crate::query::operators::series::SeriesTable;
 use crate::query::panes::{RangeState, Windows};
 use crate::query::row::Row;
 use crate::types::labels::Labels;
-use crate::types::rows::{Lines, Rows};
+use crate::types::rows::Rows;
 
 pub static SERIES_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -212,10 +212,7 @@ async fn aggregate(
 }
 
 fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: &mut Partial) -> DfResult<()> {
-    if let Some(Lines::Numbered { numbers, lines }) = rows.line
-        && rows.metadata.is_none_or(|metadata| metadata.is_all_null())
-        && let Some(mut known) = KnownRows::new(numbers, lines.len(), rows.level)
-    {
+    if let Some(mut known) = KnownRows::of(rows) {
         return known.add_rows(rows, spec, runner, partial);
     }
     runner.run(rows, 0..rows.len(), |row, mut kept| {

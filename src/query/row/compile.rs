@@ -86,6 +86,8 @@ pub struct RowPipeline {
     pub(super) grouped: Grouped,
     /// Whether labels without a value are no part of a series.
     pub(super) skips_empty: bool,
+    /// Whether rows are counted, so that nobody sees their lines.
+    pub(super) counts: bool,
     leading: Vec<LineTest>,
 }
 
@@ -127,7 +129,8 @@ impl RowPipeline {
             Step::LineFilter(test) => Some(test.clone()),
             _ => None,
         });
-        Ok(RowPipeline { leading: leading.collect(), steps, hints, grouped, skips_empty })
+        let counts = matches!(output, Output::Metric { .. });
+        Ok(RowPipeline { leading: leading.collect(), steps, hints, grouped, skips_empty, counts })
     }
 
     /// The line filters that come before anything else: they look at the line alone, so a scan may put them to whole

@@ -15,6 +15,8 @@ pub struct LineTest {
     negate: bool,
     text: Option<TextTest>,
     others: Vec<OtherTest>,
+    /// The texts of which one in the line decides, when nothing else does.
+    literals: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ impl LineTest {
                 }
             }
         }
+        let decisive = tests.is_empty() && others.is_empty() && !always;
+        let decisive = decisive.then(|| literals.clone());
         tests.extend(TextTest::contains_any(literals));
         // What always holds is left out beside others, but `!= "a" or ""` is two filters, of which one never holds.
         let text = match TextTest::either(tests) {
@@ -55,7 +59,13 @@ impl LineTest {
             TextTest::Always if !others.is_empty() => None,
             test => Some(test),
         };
-        Ok(LineTest { negate, text, others })
+        let literals = decisive.or_else(|| match &text {
+            Some(TextTest::Contains(finder)) if others.is_empty() => {
+                Some(vec![String::from_utf8_lossy(finder.needle()).into_owned()])
+            }
+            _ => None,
+        });
+        Ok(LineTest { negate, text, others, literals })
     }
 
     /// Whether the line stays.
@@ -68,12 +78,17 @@ impl LineTest {
         found != self.negate
     }
 
-    /// A substring every line that stays has, for indexes over text; `None` when none is known.
-    pub fn required_literal(&self) -> Option<String> {
-        if self.negate || !self.others.is_empty() {
-            return None;
+    /// The texts of which one in the line decides whether it stays; `None` when more is to be looked at.
+    pub fn deciding_literals(&self) -> Option<&[String]> {
+        self.literals.as_deref()
+    }
+
+    /// Substrings every line that stays has.
+    pub fn required_literals(&self) -> Vec<String> {
+        match &self.text {
+            Some(text) if !self.negate && self.others.is_empty() => text.required_literals(),
+            _ => Vec::new(),
         }
-        self.text.as_ref().and_then(TextTest::required_literal)
     }
 
     /// Keeps every line.

@@ -44,5 +44,5 @@ pub use builder::{Category, StreamBase};
 pub use compile::{CompileError, Output, RowPipeline};
 pub(super) use json::label_name_of_path;
 pub use line_filter::LineTest;
-pub use narrow::prefilter_stages;
+pub use narrow::{field_filters, prefilter_stages};
 pub use run::{Row, RowState};

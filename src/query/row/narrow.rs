@@ -1,19 +1,35 @@
 //! What of a JSON line a pipeline can see.
 //!
-//! A metric query by a few labels reads a few members of each line, and so do the label filters behind a `| json`:
-//! scans of lines that are stored as columns then give lines with these members alone. The same parsers run over
+//! A metric query by a few labels reads a few members of each line, and so do the label filters behind a `| json`; a
+//! filter for a text reads the members that may have it: scans of lines that are stored as columns then give lines with these members alone. The same parsers run over
 //! them, so that names, conflicts, order and errors stay theirs.
 
 use super::builder::EXTRACTED_SUFFIX;
 use super::compile::{RowPipeline, Step};
 use super::json::name_of_member;
 use crate::files::fields::{MemberKind, Members};
-use crate::logql::ast::Stage;
+use super::line_filter::LineTest;
+use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Stage};
 
 impl RowPipeline {
     /// The members that decide what comes out of the pipeline; none when the rest of the line does too.
     pub fn members(&self) -> Option<Members> {
-        let (first, rest) = self.steps.split_first()?;
+        if !self.counts {
+            return None;
+        }
+        let mut texts = Vec::new();
+        for filter in self.leading_line_filters() {
+            texts.extend_from_slice(filter.deciding_literals()?);
+        }
+        if !texts.iter().all(|text| Members::confines(text)) {
+            return None;
+        }
+        let steps = &self.steps[self.leading_line_filters().len()..];
+        let (parser, rest) = match steps.split_first() {
+            Some((parser @ (Step::Json | Step::JsonFields(_)), rest)) => (Some(parser), rest),
+            _ if texts.is_empty() => return None,
+            _ => (None, steps),
+        };
         let sees_labels_alone = rest.iter().all(|step| match step {
             Step::LabelFilter(_) | Step::Drop(_) | Step::Keep(_) | Step::Unwrap(_) => true,
             Step::LabelFormat(format) => format.only_renames(),
@@ -22,9 +38,13 @@ impl RowPipeline {
         if !sees_labels_alone {
             return None;
         }
-        match first {
-            Step::Json if self.hints.no_labels => Some(Members::new(|_| false)),
-            Step::Json if self.hints.is_limited() => {
+        Some(self.parsed_members(parser)?.or_with(texts))
+    }
+
+    /// The members that a parser makes labels of.
+    fn parsed_members(&self, parser: Option<&Step>) -> Option<Members> {
+        match parser {
+            Some(Step::Json) if self.hints.is_limited() => {
                 let required: Vec<Box<str>> = self.hints.required.iter().map(|name| name.text.clone()).collect();
                 Some(Members::new(move |member| {
                     let name = name_of_member(&member.key, member.kind == MemberKind::Object);
@@ -38,18 +58,42 @@ impl RowPipeline {
                     }
                 }))
             }
-            Step::JsonFields(fields) => {
+            Some(Step::Json) if !self.hints.no_labels => None,
+            Some(Step::JsonFields(fields)) => {
                 let keys = fields.first_keys()?;
                 Some(Members::new(move |member| keys.iter().any(|key| **key == *member.key)))
             }
-            _ => None,
+            _ => Some(Members::new(|_| false)),
         }
     }
 }
 
-/// The part of a pipeline that can refuse a row by a few members of its line: a JSON parser and the label filters
-/// right behind it. A row that it drops, the whole pipeline drops.
-pub fn prefilter_stages(stages: &[Stage]) -> Option<Vec<Stage>> {
+/// The part of a pipeline that can refuse a row by a few members of its line: filters for texts that lie in members, a
+/// JSON parser and the label filters right behind it. A row that it drops, the whole pipeline drops.
+pub fn prefilter_stages(stages: &[Stage]) -> Vec<Stage> {
+    let mut kept = Vec::new();
+    let mut rest = stages.iter().peekable();
+    while let Some(Stage::LineFilter(filter)) = rest.next_if(|stage| matches!(stage, Stage::LineFilter(_))) {
+        let Ok(test) = LineTest::new(filter) else { continue };
+        match test.deciding_literals() {
+            Some(literals) if literals.iter().all(|text| Members::confines(text)) => {
+                kept.push(Stage::LineFilter(filter.clone()));
+            }
+            _ => {
+                let literals = test.required_literals().into_iter().filter(|text| Members::confines(text));
+                kept.extend(literals.map(|text| {
+                    let any_of = vec![LineMatch::Text(text)];
+                    Stage::LineFilter(LineFilter { op: LineFilterOp::Contains, any_of })
+                }));
+            }
+        }
+    }
+    kept.extend(field_filters(stages).unwrap_or_default());
+    kept
+}
+
+/// A JSON parser right behind the line filters, and the label filters behind it.
+pub fn field_filters(stages: &[Stage]) -> Option<Vec<Stage>> {
     let mut rest = stages.iter().skip_while(|stage| matches!(stage, Stage::LineFilter(_)));
     let parser = rest.next().filter(|stage| matches!(stage, Stage::Json { .. }))?;
     let filters = rest.take_while(|stage| matches!(stage, Stage::LabelFilter(_)));

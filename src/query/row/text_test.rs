@@ -109,34 +109,33 @@ impl TextTest {
         }
     }
 
-    /// A substring every matching text has.
-    pub(super) fn required_literal(&self) -> Option<String> {
+    /// Substrings every matching text has.
+    pub(super) fn required_literals(&self) -> Vec<String> {
         match self {
-            TextTest::Contains(finder) => std::str::from_utf8(finder.needle()).ok().map(str::to_owned),
-            TextTest::Equals(text) if !text.is_empty() => Some(text.to_string()),
-            TextTest::Regex(regex) | TextTest::SizedRegex(_, regex) => longest_literal(regex.as_str()),
-            _ => None,
+            TextTest::Contains(finder) => std::str::from_utf8(finder.needle()).map(str::to_owned).into_iter().collect(),
+            TextTest::Equals(text) if !text.is_empty() => vec![text.to_string()],
+            TextTest::Regex(regex) | TextTest::SizedRegex(_, regex) => literals_of(regex.as_str()),
+            _ => Vec::new(),
         }
     }
 }
 
-/// The longest text that every match of an expression has as it stands.
-fn longest_literal(pattern: &str) -> Option<String> {
-    let hir = regex_syntax::parse(pattern).ok()?;
-    let mut longest: Option<String> = None;
-    let mut note = |hir: &Hir| {
-        if let HirKind::Literal(literal) = hir.kind()
-            && let Ok(text) = std::str::from_utf8(&literal.0)
-            && longest.as_ref().is_none_or(|known| known.len() < text.len())
-        {
-            longest = Some(text.to_owned());
+/// The texts that every match of an expression has as they stand.
+fn literals_of(pattern: &str) -> Vec<String> {
+    fn push(hir: &Hir, literals: &mut Vec<String>) {
+        match hir.kind() {
+            HirKind::Literal(literal) => literals.extend(std::str::from_utf8(&literal.0).ok().map(str::to_owned)),
+            HirKind::Concat(parts) => parts.iter().for_each(|part| push(part, literals)),
+            HirKind::Capture(group) => push(&group.sub, literals),
+            HirKind::Repetition(repeated) if repeated.min > 0 => push(&repeated.sub, literals),
+            _ => {}
         }
-    };
-    match hir.kind() {
-        HirKind::Concat(parts) => parts.iter().for_each(&mut note),
-        _ => note(&hir),
     }
-    longest
+    let mut literals = Vec::new();
+    if let Ok(hir) = regex_syntax::parse(pattern) {
+        push(&hir, &mut literals);
+    }
+    literals
 }
 
 fn go_regex(pattern: &str) -> Result<Regex, CompileError> {

@@ -18,6 +18,7 @@ use crate::files::skip::may_have;
 use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::head::HeadPart;
 use crate::query::hiding::{project, widened, without_hidden};
+use crate::query::operators::known::each_kept;
 use crate::query::operators::rows::RowRunner;
 use crate::query::pushdown::Prefilter;
 use crate::query::redact::shown;
@@ -139,7 +140,8 @@ impl UnitReader {
         part: usize,
         prefilter: &Prefilter,
     ) -> DfResult<Selected> {
-        let columns = RowProjection { line: true, level: true, metadata: true };
+        let of_labels = prefilter.program.pipeline.needs_metadata();
+        let columns = RowProjection { line: true, level: of_labels, metadata: of_labels };
         let wanted = Wanted { columns, members: Some(&prefilter.members), batch_rows: NARROW_BATCH_ROWS };
         let reader = self.indexes.reader(file);
         let mut batches = read(file.path.clone(), reader, index, &selected, wanted).map_err(external)?;
@@ -150,10 +152,7 @@ impl UnitReader {
             let batch = shown(batch.map_err(external)?, &self.request.parts[part])?;
             let before = keep.len();
             keep.append_n(batch.num_rows(), false);
-            runner.run(&Rows::of(&batch), 0..batch.num_rows(), |row, _| {
-                keep.set_bit(before + row, true);
-                Ok(())
-            })?;
+            each_kept(&Rows::of(&batch), &mut runner, |row| keep.set_bit(before + row, true))?;
         }
         let keep = keep.finish();
         let dropped = keep.len() - keep.count_set_bits();

@@ -1,0 +1,150 @@
+//! Lines in columns of their fields answer what whole lines answer, whatever is read of them.
+//!
+//! ```text
+//! random JSON ─┬─▶ files, lines: fields ─▶ answer ─┐
+//!              └─▶ files, lines: whole  ─▶ answer ─┴─ equal
+//! ```
+
+use std::time::Duration;
+
+use millrace::files::fields::LineLayout;
+use millrace::ingest::flush_plan::FlushReason;
+use millrace::query::{Direction, QueryAnswer, QueryKind, QueryRequest};
+use millrace::server::store::{Store, StoreSettings};
+use millrace::types::ids::TenantId;
+use millrace::types::time::{Clock, UnixNanos};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::naive::{Line, SECOND, START, line_filter, name, push, settings, stages};
+
+/// Members whose values are of any sort, so that lines of one kind differ in it.
+fn json() -> impl Strategy<Value = String> {
+    let value = || {
+        prop_oneof![
+            4 => prop::sample::select(vec![r#""info""#, r#""error""#, r#""user-1""#, r#""app-1""#, r#""a longer text, with: {signs}""#]).prop_map(str::to_owned),
+            3 => (0_u32..700).prop_map(|number| number.to_string()),
+            1 => prop::sample::select(vec![r#"["error",2]"#, "[]", "null", "true", "1.50", r#""""#, r#""a \"b\"""#]).prop_map(str::to_owned),
+            1 => prop::sample::select(vec![r#"{"code":7,"verb":"GET"}"#, r#"{"code":"x"}"#, "{}"]).prop_map(str::to_owned),
+        ]
+    };
+    let id = (0_u64..1 << 40).prop_map(|id| format!(r#""trace":"{id:016x}""#));
+    (id, value(), value(), value(), 0_u32..4).prop_map(|(id, a, b, c, shape)| match shape {
+        0 => format!(r#"{{{id},"level":{a},"status":{b},"ms":{c}}}"#),
+        1 => format!(r#"{{{id},"level":{a},"ms":{b},"http":{c}}}"#),
+        2 => format!(r#" {{"user": {a}, "app": {b}, "ms": {c} }}"#),
+        _ => format!(r#"{{{id},"level":{a},"ms":12}}"#),
+    })
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    prop::collection::vec((0_usize..3, json()), 20..120).prop_map(|lines| {
+        let line = |(at, (app, text)): (usize, (usize, String))| Line { second: at as i64 * 2, app, text };
+        lines.into_iter().enumerate().map(line).collect()
+    })
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let filter = prop_oneof![
+        line_filter(),
+        prop::sample::select(vec![
+            r#"|= "a longer text""#,
+            r#"|= ", with: {""#,
+            r#"|= "\"level\":\"error\"""#,
+            r#"!= "GET" or "error""#,
+            r#"|~ "level.*[0-9]+.*ms""#,
+            r#"|= "0000""#,
+            r#"|= "[""#,
+            r#"|= ": ""#,
+            r#"|~ "(?i)ERROR""#,
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let log = (prop::collection::vec(filter, 0..3), stages()).prop_map(|(filters, stages)| {
+        format!(r#"{{app=~".+"}} {} {stages}"#, filters.join(" "))
+    });
+    let op = prop::sample::select(vec!["count_over_time", "rate", "bytes_over_time", "bytes_rate"]);
+    let over = prop::sample::select(vec!["sum_over_time", "max_over_time", "first_over_time", "stddev_over_time"]);
+    let by = (name(), name()).prop_map(|(a, b)| format!("by ({a}, {b})"));
+    prop_oneof![
+        log.clone(),
+        (by.clone(), op, log.clone(), 5_u32..90)
+            .prop_map(|(by, op, log, range)| format!(r#"sum {by} ({op}({log} | __error__="" [{range}s]))"#)),
+        (by.clone(), over, log.clone(), 5_u32..90)
+            .prop_map(|(by, over, log, range)| format!(r#"{over}({log} | unwrap ms | __error__="" [{range}s]) {by}"#)),
+        (by, log, 5_u32..90).prop_map(|(by, log, range)| {
+            format!(r#"quantile_over_time(0.75, {log} | unwrap ms | __error__="" [{range}s]) {by}"#)
+        }),
+    ]
+}
+
+async fn open(directory: &std::path::Path, layout: LineLayout, lines: &[Line]) -> Store {
+    let clock = Clock::manual(UnixNanos(START + 600 * SECOND));
+    let settings = StoreSettings { layout, ..settings(directory.join(format!("{layout:?}"))) };
+    let store = Store::open(settings, clock, Box::new(|_| {})).await.expect("opened");
+    push(&store, lines).await;
+    store.flusher.flush(FlushReason::Asked).await.expect("flushed");
+    store
+}
+
+async fn answer(store: &Store, text: &str, limit: u32) -> Vec<String> {
+    let end = UnixNanos(START + 300 * SECOND);
+    let request = QueryRequest {
+        scope: millrace::access::Scope::of_server(TenantId::single()),
+        text: text.to_owned(),
+        kind: QueryKind::Range { start: UnixNanos(START), end, step_ns: 20 * SECOND, interval_ns: 0 },
+        limit: limit as _,
+        direction: Direction::Backward,
+        categorize: false,
+        splitting: None,
+        series_max: 0,
+        timeout: Duration::from_secs(30),
+    };
+    let answer = match store.engine.query(request).await {
+        Ok((answer, _)) => answer,
+        Err(error) => return vec![format!("error: {error}")],
+    };
+    let mut all = Vec::new();
+    match answer {
+        QueryAnswer::Streams(streams) => {
+            for stream in streams {
+                all.extend(stream.entries.iter().map(|entry| format!("{} {} {}", entry.ts.0, stream.labels, entry.line)));
+            }
+        }
+        QueryAnswer::Matrix { steps, series } => {
+            for one in series {
+                let points = (0..steps.count).filter_map(|at| one.get(at).map(|value| format!("{at}:{value:.6}")));
+                all.push(format!("{} {}", one.labels, points.collect::<Vec<_>>().join(" ")));
+            }
+        }
+        other => panic!("{text} answered {other:?}"),
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn columns_of_fields_answer_what_whole_lines_answer() {
+    let cases = std::env::var("MILLRACE_LAYOUT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 40, ..Config::default() });
+    let result = runner.run(&(lines(), prop::collection::vec(query(), 40)), |(lines, queries)| {
+        let _entered = runtime.enter();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().expect("a directory");
+            let fields = open(directory.path(), LineLayout::Fields, &lines).await;
+            let whole = open(directory.path(), LineLayout::Whole, &lines).await;
+            for query in &queries {
+                for limit in [5, 10_000] {
+                    let (got, want) = (answer(&fields, query, limit).await, answer(&whole, query, limit).await);
+                    assert_eq!(got, want, "{query}");
+                }
+            }
+            fields.close().await;
+            whole.close().await;
+        });
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
