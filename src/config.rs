@@ -345,7 +345,7 @@ impl Default for RuntimeConfigFile {
 
 impl Default for FlushConfig {
     fn default() -> Self {
-        FlushConfig { max_bytes: ByteSize(256 << 20), max_age: GoDuration::from_secs(300) }
+        FlushConfig { max_bytes: ByteSize(128 << 20), max_age: GoDuration::from_secs(300) }
     }
 }
 

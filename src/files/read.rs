@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use futures::stream::{BoxStream, StreamExt};
 use parquet::arrow::ProjectionMask;
@@ -14,7 +14,7 @@ use super::fields::{Members, Recipe};
 use super::index::FileIndex;
 use super::object_reader::ObjectReader;
 use super::select::{Segment, Selected};
-use crate::types::rows::{LINE, RowProjection};
+use crate::types::rows::{LINE, RowProjection, metadata_type};
 
 /// Places of the file's columns.
 const TS_NS_ROOT: usize = 0;
@@ -103,6 +103,8 @@ fn at_fault(path: String) -> impl Fn(parquet::errors::ParquetError) -> FilesErro
 /// How batches of the file become batches of rows.
 struct Assembly {
     columns: RowProjection,
+    /// Whether a row may have metadata: it is not read where none has.
+    metadata: bool,
     recipe: Option<Recipe>,
     streams: StreamColumn,
     schema: SchemaRef,
@@ -117,8 +119,10 @@ impl Assembly {
                 .and_then(|(row_group, members)| Recipe::narrowed(fields, row_group, members))
                 .unwrap_or_else(|| Recipe::whole(fields))
         });
+        let metadata = wanted.columns.metadata && row_group.is_none_or(|row_group| has_metadata(index, row_group));
         Assembly {
             columns: wanted.columns,
+            metadata,
             recipe,
             streams: StreamColumn::new(segments),
             schema: wanted.columns.schema(),
@@ -129,15 +133,18 @@ impl Assembly {
         let columns = self.columns;
         let mut roots = vec![TS_NS_ROOT];
         roots.extend(columns.level.then_some(LEVEL_ROOT));
-        roots.extend(
-            (columns.line && self.recipe.as_ref().is_none_or(|recipe| !recipe.is_narrowed())).then_some(LINE_ROOT),
-        );
-        roots.extend(columns.metadata.then_some(METADATA_ROOT));
+        roots.extend(self.reads_line().then_some(LINE_ROOT));
+        roots.extend(self.metadata.then_some(METADATA_ROOT));
         if let Some(recipe) = &self.recipe {
             roots.push(TEMPLATE_ROOT);
             roots.extend(recipe.columns().iter().map(|column| FIELDS_ROOT + *column as usize));
         }
         ProjectionMask::roots(parquet.metadata().file_metadata().schema_descr(), roots)
+    }
+
+    /// Whether lines that were kept whole are read.
+    fn reads_line(&self) -> bool {
+        self.columns.line && self.recipe.as_ref().is_none_or(|recipe| !recipe.is_narrowed())
     }
 
     fn run(
@@ -155,12 +162,16 @@ impl Assembly {
         if self.columns.level {
             columns.push(next()?);
         }
+        let whole = if self.reads_line() { Some(next()?) } else { None };
+        let metadata = match self.columns.metadata {
+            false => None,
+            true if self.metadata => Some(next()?),
+            true => Some(new_null_array(&metadata_type(), batch.num_rows())),
+        };
         let Some(recipe) = &self.recipe else {
-            columns.extend(given.cloned());
+            columns.extend(whole.into_iter().chain(metadata));
             return Ok(RecordBatch::try_new(self.schema.clone(), columns)?);
         };
-        let whole = if recipe.is_narrowed() { None } else { Some(next()?) };
-        let metadata = if self.columns.metadata { Some(next()?) } else { None };
         let template = next()?;
         let fields: Vec<ArrayRef> = given.cloned().collect();
         let whole = whole.as_ref().map(|lines| lines.as_string_view());

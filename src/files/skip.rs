@@ -76,6 +76,13 @@ pub async fn may_have(
     Ok(true)
 }
 
+/// Whether the lines of a row group have the values of fields as they are, and fields alone become labels behind a JSON
+/// parser.
+pub fn values_are_texts(index: &FileIndex, row_group: usize) -> bool {
+    let Some(fields) = &index.fields else { return false };
+    fields.is_split(row_group) && !read::has_metadata(index, row_group) && !fields.has_escapes(row_group)
+}
+
 /// The Bloom filters to ask; none when another column may have the value and has no filter.
 fn columns_that_decide(fields: &FieldIndex, row_group: usize, wanted: &SoughtValue) -> Option<Vec<(u32, String)>> {
     let mut asked = Vec::new();

@@ -7,11 +7,16 @@ use std::sync::Arc;
 
 use crate::files::fields::Members;
 use crate::files::skip::{Sought, SoughtValue};
-use crate::logql::ast::{Grouping, LabelFilter, LogExpr, MatchOp, Stage};
+use crate::logql::ast::{
+    Grouping, LabelFilter, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Stage,
+};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
 use crate::query::row::{Output, RowPipeline, field_filters, label_name_of_path, prefilter_stages};
 use crate::query::visible::ChosenPart;
 use crate::streams::{StreamRef, TenantStreams};
+
+/// Shorter values are not looked for before lines are parsed.
+const TEXT_BYTES_MIN: usize = 3;
 
 /// Hints for one scan.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +36,10 @@ pub struct Pushdown {
 pub struct Prefilter {
     pub program: RowProgram,
     pub members: Members,
+    stages: Vec<Stage>,
+    /// The same behind filters for the values that fields must have, for row groups of which
+    /// [`crate::files::skip::values_are_texts`].
+    pub by_texts: Option<Box<Prefilter>>,
 }
 
 impl Pushdown {
@@ -56,20 +65,42 @@ impl Pushdown {
         };
         let values = std::mem::take(&mut self.values);
         self.sought.values.extend(values.into_iter().filter(|(name, _)| !has_label(name)).map(|(_, value)| value));
+        if let Some(prefilter) = &mut self.prefilter {
+            prefilter.by_texts = prefilter.behind_texts(&self.sought.values);
+        }
         self
+    }
+}
+
+impl Prefilter {
+    fn new(stages: Vec<Stage>, program: &RowProgram) -> Option<Self> {
+        let by_nothing = Grouping { without: false, labels: Vec::new() };
+        let output = Output::Metric { grouping: Some(&by_nothing), absent: false, merges: false };
+        let pipeline = RowPipeline::compile(&stages, output).ok()?;
+        let members = pipeline.members()?;
+        let program = RowProgram { pipeline: Arc::new(pipeline), ..program.clone() };
+        Some(Prefilter { program, members, stages, by_texts: None })
+    }
+
+    fn behind_texts(&self, values: &[SoughtValue]) -> Option<Box<Prefilter>> {
+        let is_text = |value: &&str| value.len() >= TEXT_BYTES_MIN && value.is_ascii() && Members::confines(value);
+        let texts = values.iter().map(|sought| sought.value.as_str()).filter(is_text).filter(|text| !text.contains('\\'));
+        let filter = |text: &str| {
+            let any_of = vec![LineMatch::Text(text.to_owned())];
+            Stage::LineFilter(LineFilter { op: LineFilterOp::Contains, any_of })
+        };
+        let mut stages: Vec<Stage> = texts.map(filter).collect();
+        if stages.is_empty() {
+            return None;
+        }
+        stages.extend_from_slice(&self.stages);
+        Prefilter::new(stages, &self.program).map(Box::new)
     }
 }
 
 fn prefilter(log: &LogExpr, program: &RowProgram) -> Option<Prefilter> {
     let stages = prefilter_stages(&log.stages);
-    if stages.is_empty() {
-        return None;
-    }
-    let by_nothing = Grouping { without: false, labels: Vec::new() };
-    let output = Output::Metric { grouping: Some(&by_nothing), absent: false, merges: false };
-    let pipeline = RowPipeline::compile(&stages, output).ok()?;
-    let members = pipeline.members()?;
-    Some(Prefilter { program: RowProgram { pipeline: Arc::new(pipeline), ..program.clone() }, members })
+    if stages.is_empty() { None } else { Prefilter::new(stages, program) }
 }
 
 /// The fields that must be equal to a text: label filters right behind a `| json` without expressions.

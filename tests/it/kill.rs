@@ -125,3 +125,35 @@ fn every_moment_of_a_flush_shows_each_row_once() {
         assert_eq!(count(&server), expected as f64, "after flush {round}");
     }
 }
+
+#[test]
+fn what_is_in_files_leaves_the_log_and_is_still_known_as_a_repeat() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("data");
+    let config = repository("tests/golden/config.yaml");
+    let push = |server: &Server, push: usize| {
+        let sent = server.post("/loki/api/v1/push", &[("Content-Type", "application/json")], body(push).as_bytes());
+        assert_eq!(sent.status, 204, "{}", sent.text());
+    };
+    let log_bytes = || -> u64 {
+        let segments = std::fs::read_dir(data.join("wal")).expect("a log directory");
+        segments.map(|entry| entry.expect("readable").metadata().expect("a size").len()).sum()
+    };
+    let server = Server::start(&data, Some(&config), &[]);
+    push(&server, 0);
+    push(&server, 1);
+    let before = log_bytes();
+    server.flush();
+    assert!(log_bytes() < before / 2, "{} bytes of {before} are left", log_bytes());
+    push(&server, 1);
+    assert_eq!(count(&server), (2 * LINES_A_PUSH) as f64);
+    server.kill();
+    let server = Server::start(&data, Some(&config), &[]);
+    // One from the files of the last flush, one from the log, and one that is new.
+    push(&server, 0);
+    push(&server, 1);
+    push(&server, 2);
+    assert_eq!(count(&server), (3 * LINES_A_PUSH) as f64);
+    server.flush();
+    assert_eq!(count(&server), (3 * LINES_A_PUSH) as f64);
+}

@@ -101,6 +101,14 @@ impl FieldIndex {
         self.groups[row_group].is_split()
     }
 
+    /// Whether a value in a row group may have escapes, so that it is another text than what the line has.
+    pub(in crate::files) fn has_escapes(&self, row_group: usize) -> bool {
+        let group = &self.groups[row_group];
+        let known = group.ids.iter().chain(&group.others);
+        group.ids.len() + group.others.len() < self.columns.len()
+            || known.into_iter().any(|facts| facts.bytes >> b'\\' & 1 == 1)
+    }
+
     /// Whether a value of column `column` in a row group can be `value`, which needs no escapes. None: nobody knows.
     pub(in crate::files) fn value_may_be(&self, row_group: usize, column: usize, value: &str) -> Option<bool> {
         let id = self.ids.iter().position(|at| *at as usize == column)?;

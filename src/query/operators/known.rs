@@ -1,7 +1,8 @@
 //! What became of rows before, where equal rows are told apart by numbers.
 //!
 //! Lines that come from dictionaries have numbers ([`crate::types::rows::Lines::Numbered`]); without metadata a
-//! stream, a level and a line decide what a pipeline makes of a row, so it runs once for each three.
+//! stream, a level and a line decide what a pipeline makes of a row, so it runs once for each three. Streams that it
+//! cannot tell apart count as one, and levels too.
 
 use arrow::array::{Array, StringViewArray};
 use datafusion::common::Result as DfResult;
@@ -26,14 +27,15 @@ pub(super) enum Fate {
 
 /// Calls `each` with the rows that the pipeline keeps.
 pub fn each_kept(rows: &Rows<'_>, runner: &mut RowRunner, mut each: impl FnMut(usize)) -> DfResult<()> {
-    let Some(mut known) = KnownRows::of(rows) else {
+    let Some(mut known) = KnownRows::of(rows, runner) else {
         return runner.run(rows, 0..rows.len(), |row, _| {
             each(row);
             Ok(())
         });
     };
     for (row, stream) in rows.stream.iter().enumerate() {
-        let fate = match known.fate(row, *stream) {
+        let class = runner.class_of(*stream);
+        let fate = match known.fate(row, class) {
             Some(fate) => fate,
             None => {
                 let mut fate = Fate::Dropped;
@@ -41,7 +43,7 @@ pub fn each_kept(rows: &Rows<'_>, runner: &mut RowRunner, mut each: impl FnMut(u
                     fate = Fate::Kept(0, 0.0);
                     Ok(())
                 })?;
-                known.note(row, *stream, fate);
+                known.note(row, class, fate);
                 fate
             }
         };
@@ -58,16 +60,16 @@ pub(super) struct KnownRows<'a> {
     lines: usize,
     /// The level of each row by number, 0 for none; empty when there are no levels.
     levels: Vec<u8>,
-    /// By level and line: for which stream, and what.
+    /// By level and line: for which class of streams, and what.
     fates: Vec<(u32, Fate)>,
 }
 
 impl<'a> KnownRows<'a> {
     /// None where equal rows are not told apart by number.
-    pub(super) fn of(rows: &Rows<'a>) -> Option<Self> {
+    pub(super) fn of(rows: &Rows<'a>, runner: &RowRunner) -> Option<Self> {
         match rows.line {
             Some(Lines::Numbered { numbers, lines }) if rows.metadata.is_none_or(|metadata| metadata.is_all_null()) => {
-                Self::new(numbers, lines.len(), rows.level)
+                Self::new(numbers, lines.len(), rows.level.filter(|_| runner.sees_level()))
             }
             _ => None,
         }
@@ -91,14 +93,14 @@ impl<'a> KnownRows<'a> {
 
     /// What became of a row like this one. A row that is refused is to be run again: its time matters.
     #[inline]
-    pub(super) fn fate(&self, row: usize, stream: u32) -> Option<Fate> {
-        let (of_stream, fate) = self.fates[self.place(row)];
-        (of_stream == stream && fate != Fate::Refused).then_some(fate)
+    pub(super) fn fate(&self, row: usize, class: u32) -> Option<Fate> {
+        let (of_class, fate) = self.fates[self.place(row)];
+        (of_class == class && fate != Fate::Refused).then_some(fate)
     }
 
-    pub(super) fn note(&mut self, row: usize, stream: u32, fate: Fate) {
+    pub(super) fn note(&mut self, row: usize, class: u32, fate: Fate) {
         let place = self.place(row);
-        self.fates[place] = (stream, fate);
+        self.fates[place] = (class, fate);
     }
 }
 

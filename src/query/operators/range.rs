@@ -212,7 +212,7 @@ async fn aggregate(
 }
 
 fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: &mut Partial) -> DfResult<()> {
-    if let Some(mut known) = KnownRows::of(rows) {
+    if let Some(mut known) = KnownRows::of(rows, runner) {
         return known.add_rows(rows, spec, runner, partial);
     }
     runner.run(rows, 0..rows.len(), |row, mut kept| {
@@ -227,7 +227,7 @@ fn add_rows(rows: &Rows<'_>, spec: &RangeSpec, runner: &mut RowRunner, partial: 
 }
 
 impl KnownRows<'_> {
-    /// Rows whose line is a number: each stream, level and line goes through the pipeline once.
+    /// Rows whose line is a number: each class of streams, level and line goes through the pipeline once.
     fn add_rows(
         &mut self,
         rows: &Rows<'_>,
@@ -236,7 +236,8 @@ impl KnownRows<'_> {
         partial: &mut Partial,
     ) -> DfResult<()> {
         for row in 0..rows.len() {
-            let fate = match self.fate(row, rows.stream[row]) {
+            let class = runner.class_of(rows.stream[row]);
+            let fate = match self.fate(row, class) {
                 Some(fate) => fate,
                 None => {
                     let mut fate = Fate::Dropped;
@@ -250,7 +251,7 @@ impl KnownRows<'_> {
                         };
                         Ok(())
                     })?;
-                    self.note(row, rows.stream[row], fate);
+                    self.note(row, class, fate);
                     fate
                 }
             };

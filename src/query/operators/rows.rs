@@ -1,5 +1,6 @@
 //! Runs the row pipeline over batches: what the operators share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -29,12 +30,39 @@ pub struct RowRunner {
     program: RowProgram,
     bases: Vec<Option<Arc<StreamBase>>>,
     state: RowState,
+    classes: StreamClasses,
+}
+
+/// Streams that a pipeline cannot tell apart have the same class.
+struct StreamClasses {
+    /// The names of labels that make a difference; none when all do.
+    names: Option<Vec<String>>,
+    /// By stream.
+    known: Vec<Option<u32>>,
+    numbers: HashMap<Vec<(String, String)>, u32>,
 }
 
 impl RowRunner {
     pub fn new(program: RowProgram) -> Self {
         let state = RowState::new(program.now_ns);
-        RowRunner { program, bases: Vec::new(), state }
+        let names = program.pipeline.seen_names().map(|names| names.into_iter().map(str::to_owned).collect());
+        let classes = StreamClasses { names, known: Vec::new(), numbers: HashMap::new() };
+        RowRunner { program, bases: Vec::new(), state, classes }
+    }
+
+    /// Whether the level of a row makes a difference.
+    pub fn sees_level(&self) -> bool {
+        let names = self.classes.names.as_ref();
+        names.is_none_or(|names| names.iter().any(|name| name.starts_with(DETECTED_LEVEL)))
+    }
+
+    /// A number that streams share which the pipeline cannot tell apart.
+    #[inline]
+    pub fn class_of(&mut self, stream: u32) -> u32 {
+        match self.classes.known.get(stream as usize) {
+            Some(Some(class)) => *class,
+            _ => self.classes.classify(stream, &self.program.streams),
+        }
     }
 
     /// Runs rows in the given order; `each` sees those that the pipeline keeps, with their number in the batch.
@@ -81,6 +109,28 @@ impl RowRunner {
         self.bases[at]
             .get_or_insert_with(|| Arc::new(StreamBase::new(streams.get(StreamRef(stream)).labels.clone())))
             .clone()
+    }
+}
+
+impl StreamClasses {
+    fn classify(&mut self, stream: u32, streams: &TenantStreams) -> u32 {
+        let at = stream as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        let class = match &self.names {
+            None => stream,
+            Some(names) => {
+                let stream = streams.get(StreamRef(stream));
+                let is_seen = |name: &str| names.iter().any(|seen| name.starts_with(seen.as_str()));
+                let seen = stream.labels.iter().filter(|(name, _)| is_seen(name));
+                let key = seen.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                let next = self.numbers.len() as u32;
+                *self.numbers.entry(key).or_insert(next)
+            }
+        };
+        self.known[at] = Some(class);
+        class
     }
 }
 

@@ -4,8 +4,8 @@
 //! filter for a text reads the members that may have it: scans of lines that are stored as columns then give lines with these members alone. The same parsers run over
 //! them, so that names, conflicts, order and errors stay theirs.
 
-use super::builder::EXTRACTED_SUFFIX;
-use super::compile::{RowPipeline, Step};
+use super::builder::{EXTRACTED_SUFFIX, Name};
+use super::compile::{Grouped, RowPipeline, Step};
 use super::json::name_of_member;
 use crate::files::fields::{MemberKind, Members};
 use super::line_filter::LineTest;
@@ -39,6 +39,23 @@ impl RowPipeline {
             return None;
         }
         Some(self.parsed_members(parser)?.or_with(texts))
+    }
+
+    /// The names of labels that can make a difference to what comes out, unless all can; also those that begin with
+    /// one of these. A row with an error shows its other labels too.
+    pub fn seen_names(&self) -> Option<Vec<&str>> {
+        let grouped: &[Name] = match &self.grouped {
+            Grouped::By(names) => names,
+            Grouped::None => &[],
+            Grouped::All | Grouped::Without(_) => return None,
+        };
+        let by_name = self.steps.iter().all(|step| match step {
+            Step::LineFilter(_) | Step::Json | Step::JsonFields(_) => true,
+            Step::LabelFilter(_) | Step::Drop(_) | Step::Keep(_) | Step::Unwrap(_) => true,
+            Step::LabelFormat(format) => format.only_renames(),
+            _ => false,
+        });
+        by_name.then(|| self.hints.required.iter().chain(grouped).map(|name| &*name.text).collect())
     }
 
     /// The members that a parser makes labels of.

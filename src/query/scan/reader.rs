@@ -14,7 +14,7 @@ use super::{HEAD_UNIT_ROWS, RowGroup, ScanCounters, ScanRequest, ScanUnit, UnitP
 use crate::catalog::Hide;
 use crate::files::read::{Wanted, read};
 use crate::files::select::Selected;
-use crate::files::skip::may_have;
+use crate::files::skip::{may_have, values_are_texts};
 use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::head::HeadPart;
 use crate::query::hiding::{project, widened, without_hidden};
@@ -28,7 +28,7 @@ use crate::types::time::TimeRange;
 /// Rows of one batch: small enough to stay in the cache, large enough to amortise a call.
 const BATCH_ROWS: usize = 8_192;
 /// The same for lines with few members, of which many are equal.
-const NARROW_BATCH_ROWS: usize = 65_536;
+const NARROW_BATCH_ROWS: usize = 131_072;
 
 /// What every unit of a partition needs while it is read.
 #[derive(Debug, Clone)]
@@ -95,6 +95,8 @@ impl UnitReader {
         let pushdown = self.request.pushdown.clone();
         let is_split = index.fields.as_ref().is_some_and(|fields| fields.is_split(selected.row_group));
         if let Some(prefilter) = pushdown.prefilter.as_ref().filter(|_| is_split) {
+            let by_texts = prefilter.by_texts.as_deref().filter(|_| values_are_texts(&index, selected.row_group));
+            let prefilter = by_texts.unwrap_or(prefilter);
             selected = self.prefiltered(&file, &index, selected, part, prefilter).await?;
             if selected.is_empty() {
                 return Ok(stream::empty().boxed());
