@@ -1,13 +1,13 @@
 //! Takes a backup while the server runs.
 //!
 //! ```text
-//! read the newest version V ─▶ copy the log at once ─▶ does it join V? ─▶ copy V's files ─▶ checkpoint of V ─▶ manifest
-//!        ▲                                              │ no                 │ one is gone
-//!        └──────────────────── again ───────────────────┴────────────────────┘
+//! read the newest version V ─▶ link the log ─▶ does it join V? ─▶ copy the log, V's files ─▶ checkpoint of V ─▶ manifest
+//!        ▲                                      │ no                   │ one is gone
+//!        └────────────────── again ─────────────┴──────────────────────┘
 //! ```
 //!
-//! The log is copied after V was read, so it reaches past V; it joins V when it begins no later than the record after
-//! the last that V has. Only two flushes in between could have cut it shorter: then a newer version is taken.
+//! The log is linked after V was read, so it reaches past V; it joins V when it begins no later than the record after
+//! the last that V has. A flush in between cuts it shorter: then a newer version is taken.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
+use super::log_links::{LOG_LINKS, LogLinks};
 use super::manifest::{BackupId, Entry, EntryPlace, Manifest};
 use super::repository::Repository;
 use super::{BackupError, RESTORING};
@@ -27,16 +28,17 @@ use crate::files::table::{TableSeed, TableSnapshot};
 use crate::seal::envelope;
 use crate::store::Place;
 use crate::types::time::Clock;
-use crate::wal;
 
 /// How often a table that moves on is read anew.
 const ATTEMPTS_MAX: usize = 5;
+/// How often a version is read until the log joins it.
+const JOINS_MAX: usize = 50;
 /// Files copied at once.
 const COPIES: usize = 4;
 /// Memory for files on their way, MiB; a larger file is copied alone.
 const COPY_MIB_MAX: usize = 256;
 /// Directories and files of the data directory that are not worth a copy, or not a copy like others.
-const LEFT_OUT: [&str; 4] = ["wal", "cache", "quarantine", RESTORING];
+const LEFT_OUT: [&str; 5] = ["wal", "cache", "quarantine", LOG_LINKS, RESTORING];
 
 /// What a backup added.
 #[derive(Debug, Clone)]
@@ -86,11 +88,9 @@ async fn attempt(
     bar: &ProgressBar,
 ) -> Result<Created, BackupError> {
     let id = BackupId::at(clock.now());
-    let read = TableSnapshot::read(place.table.store.clone(), place.table.root.clone()).await?;
-    let snapshot = read.ok_or_else(|| BackupError::Nothing { data_dir: place.data_dir.clone() })?;
-    let flushed = u64::try_from(snapshot.recorded(origin).unwrap_or(0)).unwrap_or(0);
+    let (snapshot, log) = version_and_log(place, origin).await?;
     let mut copier = Copier { repository, entries: Vec::new(), added_bytes: 0, new_files: 0 };
-    copier.wal(&place.data_dir, flushed).await?;
+    copier.log(&place.data_dir, &log).await?;
     copier.data(place).await?;
     let objects: Vec<ObjectMeta> =
         place.table.raw.list(Some(&place.table.root)).try_collect().await.map_err(BackupError::store("the table"))?;
@@ -102,6 +102,21 @@ async fn attempt(
     let manifest = Manifest::new(id, version, rows, copier.entries, copier.added_bytes);
     repository.put_manifest(&manifest).await?;
     Ok(Created { manifest, new_files: copier.new_files })
+}
+
+/// A version of the table, and the log that joins it.
+async fn version_and_log(place: &Place, origin: &str) -> Result<(TableSnapshot, LogLinks), BackupError> {
+    for _ in 0..JOINS_MAX {
+        let read = TableSnapshot::read(place.table.store.clone(), place.table.root.clone()).await?;
+        let snapshot = read.ok_or_else(|| BackupError::Nothing { data_dir: place.data_dir.clone() })?;
+        let flushed = u64::try_from(snapshot.recorded(origin).unwrap_or(0)).unwrap_or(0);
+        let data_dir = place.data_dir.clone();
+        match tokio::task::spawn_blocking(move || LogLinks::new(&data_dir, flushed)).await? {
+            Err(BackupError::Moved { .. }) => {}
+            linked => return Ok((snapshot, linked?)),
+        }
+    }
+    Err(BackupError::Moved { attempts: JOINS_MAX })
 }
 
 fn by_relative_path(root: &ObjectPath, objects: Vec<ObjectMeta>) -> HashMap<String, ObjectMeta> {
@@ -153,23 +168,10 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// The whole log. It must join the table's `flushed` record.
-    async fn wal(&mut self, data_dir: &Path, flushed: u64) -> Result<(), BackupError> {
-        let dir = data_dir.join("wal");
-        let segments = wal::segments(&dir)?;
-        if segments.first().is_some_and(|(first, _)| first.0 > flushed + 1) {
-            return Err(BackupError::Moved { attempts: 1 });
-        }
-        let names = segments.into_iter().map(|(_, path)| path).chain([dir.join("IDENTITY")]);
-        for path in names {
-            let content = match tokio::fs::read(&path).await {
-                Ok(content) => content,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(BackupError::Moved { attempts: 1 });
-                }
-                Err(source) => return Err(BackupError::Io { path, source }),
-            };
-            self.add(EntryPlace::Data, relative(data_dir, &path), content.into()).await?;
+    async fn log(&mut self, data_dir: &Path, log: &LogLinks) -> Result<(), BackupError> {
+        for (path, link) in &log.files {
+            let content = tokio::fs::read(link).await.map_err(BackupError::io(link))?;
+            self.add(EntryPlace::Data, relative(data_dir, path), content.into()).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@
 //! Errors: [`BackupError`].
 
 mod create;
+mod log_links;
 mod manifest;
 mod repository;
 mod restore;

@@ -136,6 +136,16 @@ impl FieldIndex {
             || slots.iter().any(|column| self.value_may_have(row_group, *column, text))
     }
 
+    /// The place in `columns` of the one column whose values may have `text`, when nothing else of the lines may.
+    pub(super) fn only_place(&self, row_group: usize, text: &str, columns: &[u32]) -> Option<usize> {
+        if self.templates.iter().any(|template| template.text.split(SLOT).any(|piece| piece.contains(text))) {
+            return None;
+        }
+        let mut places = columns.iter().enumerate().filter(|(_, column)| self.value_may_have(row_group, **column, text));
+        let (only, _) = places.next()?;
+        places.next().is_none().then_some(only)
+    }
+
     /// Whether lines of a row group can have `text` as a part.
     pub fn may_have(&self, row_group: usize, text: &str) -> MayHave {
         self.groups[row_group].may_have(text, &self.ids)

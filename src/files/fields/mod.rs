@@ -17,6 +17,7 @@ mod facts;
 mod index;
 mod noted;
 mod rebuild;
+mod sought;
 mod split;
 mod template;
 

@@ -19,6 +19,7 @@ use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{Int32Type, UInt32Type};
 
 use super::index::{FieldIndex, KnownTemplate};
+use super::sought::SoughtText;
 use super::template::{Member, SLOT};
 use crate::files::FilesError;
 
@@ -33,6 +34,8 @@ pub struct Members {
     wanted: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
     /// Besides, those that may have one of these in a key or a value.
     texts: Arc<[String]>,
+    /// One of them that every line which is not dropped has.
+    required: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Members {
@@ -43,7 +46,7 @@ impl std::fmt::Debug for Members {
 
 impl Members {
     pub fn new(wanted: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
-        Members { wanted: Arc::new(wanted), texts: Arc::new([]) }
+        Members { wanted: Arc::new(wanted), texts: Arc::new([]), required: None }
     }
 
     /// The same, and every member of which a key or a value may have one of `texts`.
@@ -51,6 +54,11 @@ impl Members {
     /// Each text [`Members::confines`]: a line then has it exactly when its narrowed form has it.
     pub fn or_with(self, texts: Vec<String>) -> Self {
         Members { texts: texts.into(), ..self }
+    }
+
+    /// The same; a line without `text`, which is one of the texts, may be any line without it.
+    pub fn requiring(self, text: Option<&str>) -> Self {
+        Members { required: text.map(Arc::from), ..self }
     }
 
     /// Whether a JSON line that has `text` has it inside of a key or a value.
@@ -73,6 +81,8 @@ pub(in crate::files) struct Recipe {
     /// Places of the field columns that are read, ascending.
     columns: Vec<u32>,
     narrowed: bool,
+    /// Lines without it need not be as they are.
+    sought: Option<SoughtText>,
 }
 
 #[derive(Debug)]
@@ -122,7 +132,7 @@ impl Recipe {
             push_parts(&mut parts, &template.text, &template.columns, &columns);
             parts
         });
-        Recipe { parts: parts.collect(), columns, narrowed: false }
+        Recipe { parts: parts.collect(), columns, narrowed: false, sought: None }
     }
 
     /// Lines with the wanted members alone; none where a row group has whole lines, which are not narrowed.
@@ -164,7 +174,10 @@ impl Recipe {
             parts.push(Part::Text("}".into()));
             joined(parts)
         });
-        Some(Recipe { parts: parts.collect(), columns, narrowed: true })
+        let parts = parts.collect();
+        let required = members.required.as_deref();
+        let sought = required.and_then(|text| SoughtText::new(text, index.only_place(row_group, text, &columns)?));
+        Some(Recipe { parts, columns, narrowed: true, sought })
     }
 
     /// Places of the field columns that are read, ascending.
@@ -189,6 +202,12 @@ impl Recipe {
         {
             return Ok(numbered);
         }
+        if let Some(sought) = &self.sought
+            && let Values::View(of_column) = &values[sought.column]
+            && let Some(rows) = sought.rows(of_column)
+        {
+            return self.picked(template, &values, &rows);
+        }
         let mut lines = LineBuilder::default();
         for row in 0..template.len() {
             match (template.is_null(row), whole) {
@@ -199,6 +218,20 @@ impl Recipe {
             lines.end_line();
         }
         lines.finish()
+    }
+
+    /// The lines of some rows, and for all others a line with nothing in it.
+    fn picked(&self, template: &Int32Array, values: &[Values<'_>], rows: &[usize]) -> Result<ArrayRef, FilesError> {
+        let mut lines = LineBuilder::default();
+        lines.block.extend_from_slice(b"{}");
+        lines.end_line();
+        let mut numbers = vec![0; template.len()];
+        for row in rows {
+            numbers[*row] = lines.views.len() as u32;
+            self.push_line(template.value(*row), values, *row, &mut lines.block)?;
+            lines.end_line();
+        }
+        Ok(Arc::new(DictionaryArray::<UInt32Type>::try_new(UInt32Array::from(numbers), lines.finish()?)?))
     }
 
     fn parts_of(&self, template: i32) -> Result<&[Part], FilesError> {

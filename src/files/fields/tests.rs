@@ -103,6 +103,8 @@ fn a_text_narrows_to_the_members_that_may_have_it() {
     assert_eq!(narrowed(&["203"]), r#"{"trace":"0000000000000003","message":"attempt 3","status":203}"#);
     assert_eq!(narrowed(&["note"]), r#"{"note":"x"}"#);
     assert_eq!(narrowed(&["zzyzx"]), "{}");
+    let (picked, _) = through(&lines, Some(&with(&["0000000000000003"]).requiring(Some("0000000000000003"))), false);
+    assert_eq!(picked[2..4], ["{}", r#"{"trace":"0000000000000003"}"#]);
     for (text, is_confined) in
         [("attempt", true), ("a, b", true), ("200", true), (", ", false), (": 200", false), ("a\"b", false), ("", true)]
     {
@@ -152,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_in_a_line_is_not_ruled_out(lines in prop::collection::vec(json_line(), 1..40), row: prop::sample::Index, from: prop::sample::Index, length in 1usize..12) {
+    fn what_is_in_a_line_is_not_ruled_out(lines in prop::collection::vec(json_line(), 1..40), row: prop::sample::Index, from: prop::sample::Index, length in 1usize..24) {
         let array = StringViewArray::from_iter_values(&lines);
         let mut splitter = Splitter::new(FieldColumns::choose(lines.iter().map(String::as_str)));
         prop_assume!(!splitter.columns().is_empty());
@@ -165,7 +167,8 @@ proptest! {
         let text: String = line[start..(start + length).min(line.len())].iter().collect();
         prop_assert!(index.may_have(0, &text) != MayHave::No, "{}", text);
         if Members::confines(&text) {
-            let (narrowed, is_split) = through(&lines, Some(&Members::new(|_| false).or_with(vec![text.clone()])), false);
+            let members = Members::new(|_| false).or_with(vec![text.clone()]).requiring(Some(&text));
+            let (narrowed, is_split) = through(&lines, Some(&members), false);
             for (line, narrowed) in lines.iter().zip(&narrowed).filter(|_| is_split) {
                 prop_assert_eq!(line.contains(&text), narrowed.contains(&text), "{} in {} and {}", text, line, narrowed);
             }

@@ -38,7 +38,9 @@ impl RowPipeline {
         if !sees_labels_alone {
             return None;
         }
-        Some(self.parsed_members(parser)?.or_with(texts))
+        let required = self.leading_line_filters().iter().flat_map(LineTest::required_literals);
+        let longest = required.max_by_key(String::len);
+        Some(self.parsed_members(parser)?.or_with(texts).requiring(longest.as_deref()))
     }
 
     /// The names of labels that can make a difference to what comes out, unless all can; also those that begin with
