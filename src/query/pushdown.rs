@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use crate::files::fields::Members;
 use crate::files::skip::{Sought, SoughtValue};
-use crate::logql::ast::{
-    Grouping, LabelFilter, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Stage,
-};
+use crate::logql::ast::{Grouping, LabelFilter, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Stage};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
 use crate::query::row::{Output, RowPipeline, field_filters, label_name_of_path, prefilter_stages};
 use crate::query::visible::ChosenPart;
@@ -84,7 +82,8 @@ impl Prefilter {
 
     fn behind_texts(&self, values: &[SoughtValue]) -> Option<Box<Prefilter>> {
         let is_text = |value: &&str| value.len() >= TEXT_BYTES_MIN && value.is_ascii() && Members::confines(value);
-        let texts = values.iter().map(|sought| sought.value.as_str()).filter(is_text).filter(|text| !text.contains('\\'));
+        let texts =
+            values.iter().map(|sought| sought.value.as_str()).filter(is_text).filter(|text| !text.contains('\\'));
         let filter = |text: &str| {
             let any_of = vec![LineMatch::Text(text.to_owned())];
             Stage::LineFilter(LineFilter { op: LineFilterOp::Contains, any_of })

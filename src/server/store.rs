@@ -13,6 +13,7 @@ use object_store::path::Path as ObjectPath;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::last_flush::{files_of_last_flush, remember};
 use crate::backup::RESTORING;
 use crate::catalog::{Arrival, Catalog, Hide};
 use crate::files::FileIndexes;
@@ -22,7 +23,6 @@ use crate::head::RowHash;
 use crate::ingest::arrivals::Arrivals;
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
-use super::last_flush::{files_of_last_flush, remember};
 use crate::ingest::shard::{IngestError, Shard, apply_to, replay_payload};
 use crate::query::{Engine, EngineLimits, QueryError};
 use crate::seal::record::{RecordOpener, RecordSealer};

@@ -60,9 +60,8 @@ fn query() -> impl Strategy<Value = String> {
         ])
         .prop_map(str::to_owned),
     ];
-    let log = (prop::collection::vec(filter, 0..3), stages()).prop_map(|(filters, stages)| {
-        format!(r#"{{app=~".+"}} {} {stages}"#, filters.join(" "))
-    });
+    let log = (prop::collection::vec(filter, 0..3), stages())
+        .prop_map(|(filters, stages)| format!(r#"{{app=~".+"}} {} {stages}"#, filters.join(" ")));
     let op = prop::sample::select(vec!["count_over_time", "rate", "bytes_over_time", "bytes_rate"]);
     let over = prop::sample::select(vec!["sum_over_time", "max_over_time", "first_over_time", "stddev_over_time"]);
     let by = (name(), name()).prop_map(|(a, b)| format!("by ({a}, {b})"));
@@ -108,7 +107,9 @@ async fn answer(store: &Store, text: &str, limit: u32) -> Vec<String> {
     match answer {
         QueryAnswer::Streams(streams) => {
             for stream in streams {
-                all.extend(stream.entries.iter().map(|entry| format!("{} {} {}", entry.ts.0, stream.labels, entry.line)));
+                all.extend(
+                    stream.entries.iter().map(|entry| format!("{} {} {}", entry.ts.0, stream.labels, entry.line)),
+                );
             }
         }
         QueryAnswer::Matrix { steps, series } => {

@@ -141,7 +141,8 @@ impl FieldIndex {
         if self.templates.iter().any(|template| template.text.split(SLOT).any(|piece| piece.contains(text))) {
             return None;
         }
-        let mut places = columns.iter().enumerate().filter(|(_, column)| self.value_may_have(row_group, **column, text));
+        let mut places =
+            columns.iter().enumerate().filter(|(_, column)| self.value_may_have(row_group, **column, text));
         let (only, _) = places.next()?;
         places.next().is_none().then_some(only)
     }

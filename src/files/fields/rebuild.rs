@@ -66,7 +66,8 @@ impl Members {
     /// Without a quote in it, a text lies between two quotes of the line: inside of a string, or in what is outside of
     /// strings, which has few characters. There it lies in one value when it has no character that separates values.
     pub fn confines(text: &str) -> bool {
-        let separates = |byte: u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace();
+        let separates =
+            |byte: u8| matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace();
         let in_value = |byte: u8| byte.is_ascii_digit() || b"+-.eEtrufalsn".contains(&byte);
         !text.bytes().any(|byte| matches!(byte, b'"' | 0))
             && (!text.bytes().any(separates) || !text.bytes().all(|byte| separates(byte) || in_value(byte)))
@@ -144,9 +145,8 @@ impl Recipe {
         let templates = index.templates();
         let wanted_of = |template: &KnownTemplate| -> Vec<bool> {
             let may_have = |member: &Member, text: &str| index.member_may_have(row_group, template, member, text);
-            let is_wanted = |member: &Member| {
-                (members.wanted)(member) || members.texts.iter().any(|text| may_have(member, text))
-            };
+            let is_wanted =
+                |member: &Member| (members.wanted)(member) || members.texts.iter().any(|text| may_have(member, text));
             template.members.iter().map(is_wanted).collect()
         };
         let wanted: Vec<Vec<bool>> = templates.iter().map(wanted_of).collect();

@@ -82,7 +82,8 @@ impl Splitter {
         let by_path = columns.columns.iter().zip(0..).map(|(column, at)| (column.path.clone(), at)).collect();
         let (mut ids, mut others) = (0, 0);
         let place = |id: bool| {
-            let (next, place): (_, fn(usize) -> Place) = if id { (&mut ids, Place::Id) } else { (&mut others, Place::Other) };
+            let (next, place): (_, fn(usize) -> Place) =
+                if id { (&mut ids, Place::Id) } else { (&mut others, Place::Other) };
             *next += 1;
             place(*next - 1)
         };

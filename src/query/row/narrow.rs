@@ -7,8 +7,8 @@
 use super::builder::{EXTRACTED_SUFFIX, Name};
 use super::compile::{Grouped, RowPipeline, Step};
 use super::json::name_of_member;
-use crate::files::fields::{MemberKind, Members};
 use super::line_filter::LineTest;
+use crate::files::fields::{MemberKind, Members};
 use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Stage};
 
 impl RowPipeline {
