@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -35,13 +34,14 @@ pub struct Stream {
 #[derive(Debug, Default)]
 pub struct TenantStreams {
     inner: RwLock<Interned>,
-    has_audit: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Interned {
     by_json: HashMap<Arc<str>, StreamRef>,
     list: Vec<Arc<Stream>>,
+    /// Those of audit records: one a process that wrote some.
+    audit: Vec<StreamRef>,
 }
 
 /// Why a text is no stream.
@@ -69,7 +69,7 @@ impl Stream {
 impl TenantStreams {
     /// A list that is only read, by place; streams in it may be equal.
     pub fn detached(list: Vec<Arc<Stream>>) -> Self {
-        TenantStreams { inner: RwLock::new(Interned { by_json: HashMap::new(), list }), ..TenantStreams::default() }
+        TenantStreams { inner: RwLock::new(Interned { list, ..Interned::default() }) }
     }
 
     /// The ref of the stream with these labels, new if need be.
@@ -85,7 +85,7 @@ impl TenantStreams {
         let stream_ref = StreamRef(u32::try_from(inner.list.len()).expect("fewer than 2^32 streams fit in memory"));
         let json: Arc<str> = Arc::from(json);
         if is_audit_stream(&labels) {
-            self.has_audit.store(true, Ordering::Release);
+            inner.audit.push(stream_ref);
         }
         inner.list.push(Arc::new(Stream {
             id: xxhash_rust::xxh3::xxh3_64(json.as_bytes()),
@@ -106,9 +106,10 @@ impl TenantStreams {
         self.inner.read().list.clone()
     }
 
-    /// Whether streams of audit records are among them.
-    pub fn has_audit(&self) -> bool {
-        self.has_audit.load(Ordering::Acquire)
+    /// How many are known now, and which of them are of audit records.
+    pub fn len_and_audit(&self) -> (usize, Vec<StreamRef>) {
+        let inner = self.inner.read();
+        (inner.list.len(), inner.audit.clone())
     }
 
     pub fn len(&self) -> usize {

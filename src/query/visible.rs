@@ -36,6 +36,8 @@ pub struct VisiblePart {
     sights: Option<Sights>,
     /// The tenant's own refs that are in the view are below; all, also those that come later, when nothing is hidden.
     known: usize,
+    /// Without sights, the few that are hidden: audit records.
+    audit: Vec<StreamRef>,
 }
 
 #[derive(Debug)]
@@ -62,9 +64,9 @@ impl VisibleStreams {
     /// The view of `scope` over the streams known now.
     pub fn new(scope: &Scope, streams: &Streams) -> Self {
         if let [view] = scope.views()
-            && let Some(known) = plainly_known(view, &streams.tenant(view.tenant()))
+            && let Some((known, audit)) = plainly_known(view, &streams.tenant(view.tenant()))
         {
-            let part = VisiblePart { tenant: view.tenant().clone(), offset: 0, sights: None, known };
+            let part = VisiblePart { tenant: view.tenant().clone(), offset: 0, sights: None, known, audit };
             return VisibleStreams { streams: streams.tenant(view.tenant()), parts: Arc::from([part]) };
         }
         let several = scope.views().len() > 1;
@@ -75,7 +77,7 @@ impl VisibleStreams {
             let stored = streams.tenant(view.tenant()).all();
             let sights = look(view, &stored, several, &mut list);
             let known = sights.shown.len();
-            parts.push(VisiblePart { tenant: view.tenant().clone(), offset, sights: Some(sights), known });
+            parts.push(VisiblePart { tenant: view.tenant().clone(), offset, sights: Some(sights), known, audit: Vec::new() });
         }
         VisibleStreams { streams: Arc::new(TenantStreams::detached(list)), parts: parts.into() }
     }
@@ -127,7 +129,10 @@ impl VisiblePart {
 
     /// Whether any of the tenant's streams is not shown.
     pub fn hides(&self) -> bool {
-        self.sights.as_ref().is_some_and(|sights| sights.shown.iter().any(|shown| !shown))
+        match &self.sights {
+            None => !self.audit.is_empty(),
+            Some(sights) => sights.shown.iter().any(|shown| !shown),
+        }
     }
 
     /// The view ref of the tenant's stream `own`.
@@ -137,20 +142,19 @@ impl VisiblePart {
 
     fn shows_own(&self, own: usize) -> bool {
         match &self.sights {
-            None => own < self.known,
+            None => own < self.known && self.audit.iter().all(|audit| audit.0 as usize != own),
             Some(sights) => sights.shown.get(own).copied().unwrap_or(false),
         }
     }
 }
 
-/// How many of a tenant's streams are shown as they are stored; none when each must be looked at.
-fn plainly_known(view: &TenantView, streams: &TenantStreams) -> Option<usize> {
+/// How many of a tenant's streams are shown as they are stored, but for a few; none when each must be looked at.
+fn plainly_known(view: &TenantView, streams: &TenantStreams) -> Option<(usize, Vec<StreamRef>)> {
     if view.shows_everything() {
-        return Some(usize::MAX);
+        return Some((usize::MAX, Vec::new()));
     }
     // Audit records that come after this have later refs.
-    let known = streams.len();
-    (view.hides_audit_alone() && !streams.has_audit()).then_some(known)
+    view.hides_audit_alone().then(|| streams.len_and_audit())
 }
 
 /// Appends the streams of one tenant, as they are shown.

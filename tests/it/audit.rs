@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::full_disk::SmallDisk;
 use crate::harness::{Reply, Server, repository};
+use crate::s3::{ACCESS_KEY, Proxy, S3, SECRET_KEY};
 
 const START_NS: i64 = 1_768_471_200_000_000_000;
 const TRAIL: &str = r#"{service="millrace", logger="audit"}"#;
@@ -349,4 +351,82 @@ fn tenants_have_chains_of_their_own_and_nobody_makes_a_tenant_by_asking() {
     let (output, text) = verify(&data, &[]);
     assert!(output.status.success() && text.matches(": whole").count() == 3, "{text}");
     assert!(!text.contains("made-up/"), "{text}");
+}
+
+#[test]
+fn on_a_full_disk_questions_are_answered_and_deletes_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = SmallDisk::mount(directory.path().join("disk"), 8 << 20);
+    let data = disk.directory.join("data");
+    let path = directory.path().join("config.yaml");
+    let config = "auth_enabled: false\nserver: {http_listen_address: 127.0.0.1}\nlimits_config: {reject_old_samples: false}\ncompactor: {retention_enabled: true}\nmillrace: {audit: {enabled: true, queue_records_max: 4, queue_wait: 20ms}}\n";
+    std::fs::write(&path, config).expect("written");
+    let server = Server::start(&data, Some(&path), &[]);
+    server.push(&json!({"streams": [{"stream": {"a": "b"}, "values": [[START_NS.to_string(), "x"]]}]}));
+    let params = [("query", r#"{a="b"}"#), ("start", "1768471100"), ("end", "1768471300")];
+    let ask = || server.get("/loki/api/v1/query_range", &params).status;
+    let count = |condition: &str| {
+        let text = format!("select count(*) as n from query_log where {condition}");
+        server.get("/api/v1/sql", &[("query", &text)]).json()[0]["n"].as_i64().expect("a number")
+    };
+    assert_eq!(ask(), 200);
+    disk.fill(0);
+    let started = Instant::now();
+    while server.metric("millrace_audit_lost_records_total ") < 1.0 {
+        assert_eq!(ask(), 200, "questions are answered");
+        assert!(started.elapsed() < WAIT, "the queue is never full");
+    }
+    let delete = "/loki/api/v1/delete?query=%7Ba%3D%22b%22%7D&start=1768471200&end=1768471201";
+    let refused = server.post(delete, &[], b"");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("takes no records now, so nothing was done"), "{}", refused.text());
+    assert_eq!(server.get("/loki/api/v1/delete", &[]).json(), json!([]));
+    disk.make_room();
+    let started = Instant::now();
+    while count("event = 'lost' and count >= 1") < 1 {
+        assert!(started.elapsed() < WAIT, "the loss is not in the trail");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.post(delete, &[], b"").status, 204);
+    let started = Instant::now();
+    while count("event = 'delete' and phase = 'done' and status = 204") < 1 {
+        assert!(started.elapsed() < WAIT, "the delete is not in the trail");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(count("event = 'delete' and phase = 'asked'") >= 1);
+    server.stop();
+    let (output, text) = verify(&data, &[]);
+    assert!(output.status.success() && text.contains(": whole"), "{text}");
+}
+
+#[test]
+fn a_trail_in_a_bucket_is_verified_and_read_without_a_server() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(s3) = S3::start(&directory.path().join("s3"), true) else { return };
+    let proxy = Proxy::start(&s3);
+    let path = directory.path().join("config.yaml");
+    let config = format!(
+        "auth_enabled: false\nserver: {{http_listen_address: 127.0.0.1}}\nlimits_config: {{reject_old_samples: false}}\nmillrace:\n  audit: {{enabled: true}}\n  table:\n    url: s3://logs/table\n    options: {{aws_endpoint: '{}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}\n",
+        proxy.endpoint
+    );
+    std::fs::write(&path, config).expect("written");
+    let server = Server::start(&directory.path().join("data"), Some(&path), &[]);
+    server.push(&json!({"streams": [{"stream": {"a": "b"}, "values": [[START_NS.to_string(), "x"]]}]}));
+    let params = [("query", r#"{a="b"}"#), ("start", "1768471100"), ("end", "1768471300")];
+    assert_eq!(server.get("/loki/api/v1/query_range", &params).status, 200);
+    server.stop();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.args(arguments).env("AWS_ENDPOINT", &proxy.endpoint);
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        let output = command.output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (code, text) = run(&["audit", "verify", "s3://logs/table"]);
+    assert!(code == Some(0) && text.contains("fake/") && text.contains(": whole"), "{text}");
+    let sql = "select event, text from query_log where event = 'query'";
+    let (code, text) = run(&["sql", "--url", "s3://logs/table", "-c", sql, "--format", "ndjson"]);
+    assert_eq!((code, text.as_str()), (Some(0), "{\"event\":\"query\",\"text\":\"{a=\\\"b\\\"}\"}\n"));
+    let (code, text) = run(&["query", "--url", "s3://logs/table", "-o", "raw", r#"{a="b"}"#, "--from", "2026-01-15", "--to", "2026-01-16"]);
+    assert_eq!((code, text.as_str()), (Some(0), "x\n"));
 }

@@ -19,12 +19,12 @@ const LINES_A_PUSH: usize = 100;
 const RECOVERY_WAIT: Duration = Duration::from_secs(30);
 
 /// A tmpfs, unmounted when dropped.
-struct SmallDisk {
-    directory: PathBuf,
+pub(crate) struct SmallDisk {
+    pub(crate) directory: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount(directory: PathBuf, bytes: usize) -> SmallDisk {
+    pub(crate) fn mount(directory: PathBuf, bytes: usize) -> SmallDisk {
         std::fs::create_dir_all(&directory).expect("made");
         let size = format!("size={bytes}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&directory).status();
@@ -37,7 +37,7 @@ impl SmallDisk {
     }
 
     /// Leaves `bytes` free.
-    fn fill(&self, bytes: usize) {
+    pub(crate) fn fill(&self, bytes: usize) {
         use std::io::Write;
         let mut ballast = std::fs::File::create(self.ballast()).expect("made");
         let block = [0x5a; 4096];
@@ -46,7 +46,7 @@ impl SmallDisk {
         ballast.set_len(length.saturating_sub(bytes as u64)).expect("cut");
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         std::fs::remove_file(self.ballast()).expect("there");
     }
 }
