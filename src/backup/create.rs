@@ -40,6 +40,9 @@ const COPY_MIB_MAX: usize = 256;
 /// Directories and files of the data directory that are not worth a copy, or not a copy like others.
 const LEFT_OUT: [&str; 5] = ["wal", "cache", "quarantine", LOG_LINKS, RESTORING];
 
+/// Where the ends of the audit trail are kept, below the table.
+const HEADS: &str = "_millrace/audit/";
+
 /// What a backup added.
 #[derive(Debug, Clone)]
 pub struct Created {
@@ -88,8 +91,10 @@ async fn attempt(
     bar: &ProgressBar,
 ) -> Result<Created, BackupError> {
     let id = BackupId::at(clock.now());
-    let (snapshot, log) = version_and_log(place, origin).await?;
     let mut copier = Copier { repository, entries: Vec::new(), added_bytes: 0, new_files: 0 };
+    // Before the log: what they say is written is in the copy.
+    copier.heads(place).await?;
+    let (snapshot, log) = version_and_log(place, origin).await?;
     copier.log(&place.data_dir, &log).await?;
     copier.data(place).await?;
     let objects: Vec<ObjectMeta> =
@@ -144,7 +149,7 @@ async fn table_objects(
         wanted.push((file.relative_path().to_owned(), meta));
     }
     let is_other =
-        |path: &str| !["tenant=", "_delta_log/", "_quarantine/"].iter().any(|prefix| path.starts_with(prefix));
+        |path: &str| !["tenant=", "_delta_log/", "_quarantine/", HEADS].iter().any(|prefix| path.starts_with(prefix));
     let others = objects.iter().filter(|(path, _)| is_other(path));
     wanted.extend(others.map(|(path, meta)| (path.clone(), meta.clone())));
     Ok(wanted)
@@ -165,6 +170,18 @@ impl Copier<'_> {
         self.added_bytes += added;
         self.new_files += usize::from(added > 0);
         self.entries.push(Entry { place, path, bytes, sha256, modified_ms: 0 });
+        Ok(())
+    }
+
+    /// The ends of the audit trail.
+    async fn heads(&mut self, place: &Place) -> Result<(), BackupError> {
+        let parts = HEADS.split('/').filter(|part| !part.is_empty());
+        let directory = parts.fold(place.table.root.clone(), |path, part| path.join(part));
+        let objects = place.table.raw.list(Some(&directory)).try_collect::<Vec<_>>().await;
+        for (path, meta) in by_relative_path(&place.table.root, objects.map_err(BackupError::store("the table"))?) {
+            let content = read_object(&place.table.raw, &meta.location).await?;
+            self.add(EntryPlace::Table, path, content).await?;
+        }
         Ok(())
     }
 

@@ -430,3 +430,36 @@ fn a_trail_in_a_bucket_is_verified_and_read_without_a_server() {
     let (code, text) = run(&["query", "--url", "s3://logs/table", "-o", "raw", r#"{a="b"}"#, "--from", "2026-01-15", "--to", "2026-01-16"]);
     assert_eq!((code, text.as_str()), (Some(0), "x\n"));
 }
+
+#[test]
+fn a_trail_is_whole_after_a_restore() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("data");
+    let server = start(&data, "");
+    assert_eq!(push(&server, "mine-api", 1).status, 204);
+    let millrace = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let output = command.args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (config, repository) = (path(&data.with_extension("yaml")), path(&directory.path().join("backups")));
+    for at in 0..3 {
+        ask(&server, "dev-token", &format!(r#"{{service="mine-api"}} |= "{at}""#));
+        wait_for(&server, "event = 'query' and who = 'dev'", at + 1);
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    millrace(&["backup", "create", &repository, "--config", &config, "--data", &path(&data)]);
+    ask(&server, "dev-token", r#"{service="mine-api"} |= "later""#);
+    server.stop();
+    let restored = directory.path().join("restored");
+    millrace(&["backup", "restore", &repository, "--config", &config, "--data", &path(&restored)]);
+    let (output, text) = verify(&restored, &[]);
+    assert!(output.status.success() && text.contains(": whole"), "{text}");
+    let server = start(&restored, "");
+    ask(&server, "dev-token", r#"{service="mine-api"} |= "restored""#);
+    wait_for(&server, "event = 'query' and who = 'dev'", 4);
+    server.stop();
+    let (output, text) = verify(&restored, &[]);
+    assert!(output.status.success() && text.contains(": whole"), "{text}");
+}
