@@ -77,7 +77,13 @@ impl VisibleStreams {
             let stored = streams.tenant(view.tenant()).all();
             let sights = look(view, &stored, several, &mut list);
             let known = sights.shown.len();
-            parts.push(VisiblePart { tenant: view.tenant().clone(), offset, sights: Some(sights), known, audit: Vec::new() });
+            parts.push(VisiblePart {
+                tenant: view.tenant().clone(),
+                offset,
+                sights: Some(sights),
+                known,
+                audit: Vec::new(),
+            });
         }
         VisibleStreams { streams: Arc::new(TenantStreams::detached(list)), parts: parts.into() }
     }

@@ -427,7 +427,18 @@ fn a_trail_in_a_bucket_is_verified_and_read_without_a_server() {
     let sql = "select event, text from query_log where event = 'query'";
     let (code, text) = run(&["sql", "--url", "s3://logs/table", "-c", sql, "--format", "ndjson"]);
     assert_eq!((code, text.as_str()), (Some(0), "{\"event\":\"query\",\"text\":\"{a=\\\"b\\\"}\"}\n"));
-    let (code, text) = run(&["query", "--url", "s3://logs/table", "-o", "raw", r#"{a="b"}"#, "--from", "2026-01-15", "--to", "2026-01-16"]);
+    let (code, text) = run(&[
+        "query",
+        "--url",
+        "s3://logs/table",
+        "-o",
+        "raw",
+        r#"{a="b"}"#,
+        "--from",
+        "2026-01-15",
+        "--to",
+        "2026-01-16",
+    ]);
     assert_eq!((code, text.as_str()), (Some(0), "x\n"));
 }
 
