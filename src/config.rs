@@ -36,6 +36,7 @@ use crate::receive::in_flight::InFlightLimits;
 use crate::receive::kafka::settings::KafkaConfig;
 use crate::receive::syslog::settings::SyslogConfig;
 use crate::rules::settings::{FlowConfig, RulerConfig};
+use crate::sql::settings::PostgresConfig;
 use crate::types::units::{ByteSize, GoDuration};
 use crate::upkeep::{CompactionConfig, CompactorConfig, ErasureConfig};
 
@@ -202,6 +203,7 @@ pub struct MillraceConfig {
     pub push: PushConfig,
     pub otlp_grpc: OtlpGrpcConfig,
     pub syslog: SyslogConfig,
+    pub postgres: PostgresConfig,
     pub query: QueryConfig,
     pub backup: BackupConfig,
     pub encryption: EncryptionConfig,

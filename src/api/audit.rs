@@ -70,6 +70,19 @@ impl Note {
         Note(Some(Arc::new(Draft { audit: audit.clone(), started: Instant::now(), is_get, state })))
     }
 
+    /// Begins the record of a statement at a door that knows no requests of HTTP.
+    pub fn of_statement(audit: &Audit, door: &'static str, endpoint: &str, caller: &Caller, text: &str) -> Self {
+        if !audit.is_on() {
+            return Note::default();
+        }
+        let event = Event { door, endpoint: endpoint.to_owned(), source: caller.source, ..Event::default() };
+        let state = Mutex::new(Filled { event, ..Filled::default() });
+        let note = Note(Some(Arc::new(Draft { audit: audit.clone(), started: Instant::now(), is_get: false, state })));
+        note.caller(caller, true);
+        note.question(Kind::Query, "sql", text);
+        note
+    }
+
     /// Adds to the record.
     pub fn with(&self, add: impl FnOnce(&mut Event)) {
         if let Some(draft) = &self.0 {
@@ -274,26 +287,56 @@ pub async fn watch(State(shared): State<Shared>, mut request: Request, next: Nex
 
 /// Records a caller who comes for the first time in a while.
 pub async fn note_login(shared: &Shared, caller: &Caller, headers: &HeaderMap) {
-    let audit = &shared.state.audit;
-    let who = caller.principal.name();
-    if !shared.state.access.is_on() || !audit.is_new_login(who, caller.source, DOOR) {
-        return;
-    }
     let scheme = headers.get(axum::http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let scheme = scheme.and_then(|value| value.split(' ').next()).unwrap_or("none");
+    note_login_at(shared, caller, DOOR, &scheme.to_ascii_lowercase()).await;
+}
+
+/// Records a caller who comes to `door` for the first time in a while; `how` they showed who they are.
+pub async fn note_login_at(shared: &Shared, caller: &Caller, door: &'static str, how: &str) {
+    let audit = &shared.state.audit;
+    let who = caller.principal.name();
+    if !shared.state.access.is_on() || !audit.is_new_login(who, caller.source, door) {
+        return;
+    }
     audit
         .note(Event {
             kind: Kind::Login,
             who: who.to_owned(),
             roles: caller.principal.role_names().map(str::to_owned).collect(),
             tenants: caller.tenants.to_vec(),
-            door: DOOR,
-            endpoint: scheme.to_ascii_lowercase(),
+            door,
+            endpoint: how.to_owned(),
             source: caller.source,
             status: 200,
             ..Event::default()
         })
         .await;
+}
+
+/// Records that somebody was not let in at `door`, durably if that can be had: refused they are in any case.
+pub async fn note_refusal(
+    shared: &Shared,
+    door: &'static str,
+    source: Option<std::net::IpAddr>,
+    name: &str,
+    error: &ApiError,
+) {
+    // A name that nobody has may be a password in a wrong place.
+    let text = if shared.state.access.has_account(name) { format!("as {name}") } else { String::new() };
+    let event = Event {
+        kind: Kind::Denied,
+        door,
+        endpoint: "login".to_owned(),
+        text,
+        source,
+        status: error.status.as_u16(),
+        error: error.text.trim_end().to_owned(),
+        ..Event::default()
+    };
+    if shared.state.audit.seal(event).await.is_err() {
+        tracing::error!("a denial could not be recorded in time");
+    }
 }
 
 impl From<AuditError> for ApiError {

@@ -18,12 +18,15 @@ pub mod loki;
 pub mod middleware;
 pub mod otlp;
 pub mod params;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod prometheus;
 pub mod ring;
 pub mod router;
 pub mod rules;
 pub mod running;
 pub mod sql;
+pub mod statement;
 pub mod storage;
 pub mod tenant;
 pub mod ui;

@@ -11,15 +11,14 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
 use crate::api::prometheus;
 use crate::api::{
-    AppState, Shared, admin, audit, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
+    Shared, admin, audit, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
 };
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
 const GZIP_BYTES_MIN: u64 = 1400;
 
-/// The whole HTTP face over `state`.
-pub fn router(state: AppState) -> Router {
-    let shared = Shared::new(state);
+/// The whole HTTP face over what `shared` has, which other doors have too.
+pub fn router(shared: Shared) -> Router {
     let metrics = shared.state.metrics.clone();
     let of_a_tenant = prometheus::of_a_tenant()
         .route("/loki/api/v1/push", post(push::push))

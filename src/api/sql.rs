@@ -12,32 +12,24 @@
 //! Who may not export gets at most `max_entries_limit_per_query` rows, whole or not at all.
 //! Errors: 400 with the text, before the first row; afterwards the connection breaks off.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use arrow::array::RecordBatch;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use datafusion::common::ScalarValue;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::access::Action;
 use crate::api::Shared;
-use crate::api::audit::{Note, Told};
+use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind};
-use crate::api::gate::RunningQuery;
 use crate::api::params::Params;
 use crate::api::running::Listed;
+use crate::api::statement::{Asker, Rows, stopped};
 use crate::api::tenant::{Caller, Reading};
 use crate::audit::Kind;
-use crate::ingest::limits::Limits;
-use crate::query::scan::ScanCounters;
 use crate::query::{QueryError, SqlRequest};
 use crate::sql::cursors::{Cursor, CursorError};
 use crate::sql::forms::{Form, FormError, RowWriter};
@@ -76,40 +68,33 @@ pub async fn sql(
         name => Form::named(name)
             .ok_or_else(|| ApiError::bad_input(format!("format: json, ndjson, csv, arrow or parquet, not {name}")))?,
     };
-    let may_export = caller.scope(Action::Export).is_ok();
-    let limits = shared.limits_of(&scope);
+    let asker = Asker::new(&shared, &caller)?;
     if statement.page_rows > 0 {
-        if !may_export {
+        if !asker.may_export() {
             return Err(ApiError::new(ErrorKind::Forbidden, "page_rows: cursors are for roles with the action export"));
         }
         note.kind(Kind::Export);
         note.ask().await?;
     }
-    let running = shared.turn(&scope).await?;
-    let listed = shared.running.enter(&scope, "sql", &statement.query);
+    let limits = shared.limits_of(&scope);
     let request = SqlRequest {
         scope,
-        text: statement.query,
+        text: statement.query.clone(),
         params: statement.params,
         timeout: shared.state.config.query_timeout(&limits).to_std(),
     };
-    let answer = tokio::select! {
-        answer = shared.state.engine.sql(request) => answer?,
-        () = listed.stopped() => return Err(stopped()),
-    };
-    let rows = answer.rows;
-    let seen = Seen { counters: answer.counters, rows: 0 };
-    let reader = Reader { listed, form, page_rows: statement.page_rows };
-    if reader.page_rows > 0 {
-        let cursor = Cursor::new(rows, reader);
+    let computing = shared.state.engine.sql(request);
+    let mut rows = asker.begin(&shared, note.clone(), &statement.query, computing).await?;
+    if statement.page_rows > 0 {
+        let place = rows.place();
+        let (rows, listed) = rows.into_parts();
+        let cursor = Cursor::new(rows, Reader { listed, form, page_rows: statement.page_rows });
         let answer = page(&shared, &note, caller.principal.name(), None, cursor).await;
-        drop(running);
+        place.leave();
         return answer;
     }
-    if !may_export {
-        return small(rows, form, seen, &note, limits.max_entries_limit_per_query).await;
-    }
-    stream_rows(rows, reader, Telling { seen, note, screen_rows: screen_rows(&limits) }, running).await
+    rows.gather().await?;
+    stream_rows(rows, form, &note).await
 }
 
 /// `GET /api/v1/sql/cursor/{id}`: the next page.
@@ -268,31 +253,6 @@ async fn page(
     Ok(response)
 }
 
-/// All rows at once, if they are at most `rows_max`.
-async fn small(
-    mut rows: SendableRecordBatchStream,
-    form: Form,
-    mut seen: Seen,
-    note: &Note,
-    rows_max: usize,
-) -> Result<Response, ApiError> {
-    let mut found = Vec::new();
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(QueryError::from)?;
-        seen.rows += batch.num_rows();
-        seen.tell(note);
-        if rows_max > 0 && seen.rows > rows_max {
-            return Err(ApiError::new(
-                ErrorKind::Forbidden,
-                format!("the answer has more than {rows_max} rows; narrow it, or ask with a role that may export"),
-            ));
-        }
-        found.push(batch);
-    }
-    seen.tell(note);
-    whole(&found, form, &rows.schema())
-}
-
 fn whole(batches: &[RecordBatch], form: Form, schema: &arrow::datatypes::SchemaRef) -> Result<Response, ApiError> {
     let mut writer = RowWriter::new(form, schema).map_err(unwritable)?;
     for batch in batches {
@@ -302,50 +262,27 @@ fn whole(batches: &[RecordBatch], form: Form, schema: &arrow::datatypes::SchemaR
 }
 
 /// The answer, begun once the first rows are known to be good.
-async fn stream_rows(
-    mut rows: SendableRecordBatchStream,
-    reader: Reader,
-    mut telling: Telling,
-    running: RunningQuery,
-) -> Result<Response, ApiError> {
-    let form = reader.form;
+async fn stream_rows(mut rows: Rows, form: Form, note: &Note) -> Result<Response, ApiError> {
     let mut writer = RowWriter::new(form, &rows.schema()).map_err(unwritable)?;
-    match rows.next().await {
-        Some(Ok(batch)) => {
-            telling.rows(batch.num_rows()).await?;
-            writer.write(&batch).map_err(unwritable)?;
-        }
-        Some(Err(error)) => return Err(QueryError::from(error).into()),
-        None => {}
+    if let Some(first) = rows.next().await {
+        writer.write(&first?).map_err(unwritable)?;
     }
-    let told = telling.note.hand_on();
+    rows.tell(note.hand_on());
     // Fused: compression asks once more after the end.
-    let pieces = stream::unfold(Some((writer, rows, reader, running, telling, told)), |state| async move {
-        let (mut writer, mut rows, reader, running, mut telling, told) = state?;
+    let pieces = stream::unfold(Some((writer, rows)), |state| async move {
+        let (mut writer, mut rows) = state?;
         loop {
             let done = writer.take();
             if !done.is_empty() {
-                return Some((Ok(done), Some((writer, rows, reader, running, telling, told))));
+                return Some((Ok(done), Some((writer, rows))));
             }
-            let next = tokio::select! {
-                next = rows.next() => next,
-                () = reader.listed.stopped() => {
-                    Some(Err(DataFusionError::Execution("the query was stopped by an operator".to_owned())))
-                }
-            };
-            match next {
-                None => {
-                    telling.seen.tell(&telling.note);
-                    told.end().await;
-                    return Some((writer.finish().map_err(std::io::Error::other), None));
-                }
-                Some(Err(error)) => return Some((Err(broken(told, error)), None)),
+            match rows.next().await {
+                None => return Some((writer.finish().map_err(std::io::Error::other), None)),
+                Some(Err(error)) => return Some((Err(std::io::Error::other(error)), None)),
                 Some(Ok(batch)) => {
-                    if let Err(error) = telling.rows(batch.num_rows()).await {
-                        return Some((Err(broken(told, error)), None));
-                    }
                     if let Err(error) = writer.write(&batch) {
-                        return Some((Err(broken(told, error)), None));
+                        rows.break_off(&error.to_string());
+                        return Some((Err(std::io::Error::other(error)), None));
                     }
                 }
             }
@@ -354,67 +291,12 @@ async fn stream_rows(
     Ok(answer(Body::from_stream(pieces.fuse()), form))
 }
 
-/// What was read for a statement, and how many rows came of it.
-struct Seen {
-    counters: Arc<ScanCounters>,
-    rows: usize,
-}
-
-impl Seen {
-    fn tell(&self, note: &Note) {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        note.read(read(&self.counters.bytes), read(&self.counters.lines), self.rows as u64);
-    }
-}
-
-/// Rows that fit a screen: what a log query may have.
-fn screen_rows(limits: &Limits) -> usize {
-    match limits.max_entries_limit_per_query {
-        0 => Limits::default().max_entries_limit_per_query,
-        rows => rows,
-    }
-}
-
-/// The record of an answer that is streamed: an export once it is longer than a screen.
-struct Telling {
-    seen: Seen,
-    note: Note,
-    screen_rows: usize,
-}
-
-impl Telling {
-    /// Counts rows before they are sent.
-    ///
-    /// # Errors
-    /// When an export cannot be recorded.
-    async fn rows(&mut self, rows: usize) -> Result<(), ApiError> {
-        let was_small = self.seen.rows <= self.screen_rows;
-        self.seen.rows += rows;
-        self.seen.tell(&self.note);
-        if was_small && self.seen.rows > self.screen_rows {
-            self.note.kind(Kind::Export);
-            self.note.ask().await?;
-        }
-        Ok(())
-    }
-}
-
-fn broken<E: Into<Box<dyn std::error::Error + Send + Sync>>>(told: Told, error: E) -> std::io::Error {
-    let error = std::io::Error::other(error);
-    told.fail(500, &error.to_string());
-    error
-}
-
 fn cursor_id(text: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(text).map_err(|_| CursorError::Unknown.into())
 }
 
 fn answer(body: Body, form: Form) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()))], body).into_response()
-}
-
-fn stopped() -> ApiError {
-    ApiError::new(ErrorKind::ClientGone, "the query was stopped by an operator")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]

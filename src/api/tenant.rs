@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::access::{Access, Action, Credentials, Denied, Principal, Scope};
-use crate::api::audit::{Note, note_login};
+use crate::api::audit::{Note, note_login, note_login_at, note_refusal};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::{AppState, Shared};
 use crate::audit::{Event, Kind};
@@ -135,13 +135,8 @@ impl Asked {
         if let (Ok(Credentials::Nothing), Some(peer)) = (&credentials, request.extensions().get::<PeerCertificate>()) {
             credentials = Ok(Credentials::Certificate { common_name: peer.common_name.clone() });
         }
-        let header = request.headers().get(HEADER);
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Asked {
-            credentials,
-            tenants: header.map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned()),
-            source: peer.map(|peer| peer.0.ip()),
-        }
+        Asked { credentials, tenants: named_tenants(request.headers()), source: peer.map(|peer| peer.0.ip()) }
     }
 }
 
@@ -150,8 +145,7 @@ impl Asked {
 /// # Errors
 /// Those of [`identify`] and [`Writing`].
 pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, PushError> {
-    let header = headers.get(HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned());
-    let asked = Asked { credentials: credentials(headers), tenants: header, source: None };
+    let asked = Asked { credentials: credentials(headers), tenants: named_tenants(headers), source: None };
     let writing = async {
         let caller = caller(state, asked).await?;
         let tenant = caller.one_tenant()?;
@@ -169,6 +163,90 @@ pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, 
         let _ = state.audit.seal(event).await;
     }
     tenant.map_err(|error| PushError::new(error.status.as_u16(), error.text))
+}
+
+/// Who shows these credentials at a door that knows no requests of HTTP, for the tenants it names there.
+///
+/// # Errors
+/// Those of [`identify`]; a refusal is recorded.
+pub async fn at_door(
+    shared: &Shared,
+    door: &'static str,
+    credentials: Credentials,
+    tenants: Option<&str>,
+    source: Option<IpAddr>,
+) -> Result<Caller, ApiError> {
+    let (name, how) = match &credentials {
+        Credentials::Nothing => (String::new(), "none"),
+        Credentials::Password { name, .. } => (name.clone(), "password"),
+        Credentials::Token(_) => (String::new(), "token"),
+        Credentials::Certificate { common_name } => (common_name.clone(), "certificate"),
+    };
+    let asked = Asked { credentials: Ok(credentials), tenants: tenants.map(str::to_owned), source };
+    let recognised = match caller(&shared.state, asked).await {
+        // Who may not read in their tenants has nothing to do at a door of SQL.
+        Ok(caller) => caller.scope(Action::Read).map(|_| caller),
+        Err(error) => Err(error),
+    };
+    match recognised {
+        Ok(caller) => {
+            note_login_at(shared, &caller, door, how).await;
+            Ok(caller)
+        }
+        Err(error) => {
+            note_refusal(shared, door, source, &name, &error).await;
+            Err(error)
+        }
+    }
+}
+
+/// The other end of a connection, put into each call by its listener.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    pub address: Option<SocketAddr>,
+    /// Shown and verified.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// As [`at_door`], by what the headers of a call and its connection say.
+///
+/// # Errors
+/// Those of [`at_door`].
+pub async fn of_call(
+    shared: &Shared,
+    door: &'static str,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<Caller, ApiError> {
+    let certificate = || peer.certificate.as_ref().map(|peer| peer.common_name.clone());
+    let shown = match (credentials(headers)?, certificate()) {
+        (Credentials::Nothing, Some(common_name)) => Credentials::Certificate { common_name },
+        (shown, _) => shown,
+    };
+    let source = peer.address.map(|address| address.ip());
+    at_door(shared, door, shown, named_tenants(headers).as_deref(), source).await
+}
+
+/// Somebody who was recognised before, for the tenants that a call names.
+///
+/// # Errors
+/// 400 and 401 for tenants, 403.
+pub fn of_principal(
+    shared: &Shared,
+    principal: Principal,
+    headers: &HeaderMap,
+    source: Option<IpAddr>,
+) -> Result<Caller, ApiError> {
+    let config = &shared.state.config;
+    let several = config.querier.multi_tenant_queries_enabled;
+    let tenants = tenants(config.auth_enabled, several, named_tenants(headers).as_deref(), &principal)?.into();
+    let caller = Caller { principal, tenants, source };
+    caller.scope(Action::Read)?;
+    Ok(caller)
+}
+
+fn named_tenants(headers: &HeaderMap) -> Option<String> {
+    headers.get(HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned())
 }
 
 async fn caller(state: &AppState, asked: Asked) -> Result<Caller, ApiError> {

@@ -93,7 +93,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
         stopping: CancellationToken::new(),
         started: UnixNanos(0),
     };
-    Face { router: router(state.clone()), sink, state }
+    Face { router: router(Shared::new(state.clone())), sink, state }
 }
 
 struct Answer {
@@ -337,7 +337,7 @@ async fn a_panic_is_an_answer() {
     }
     let mut face = face(|_| {});
     face.state.door.sink = Arc::new(Bomb);
-    face.router = router(face.state.clone());
+    face.router = router(Shared::new(face.state.clone()));
     assert_eq!(face.get("/flush").await.status, 500);
     let metrics = face.get("/metrics").await.body;
     assert!(metrics.contains("loki_panic_total 1"), "{metrics}");

@@ -1,4 +1,4 @@
-//! Doors besides HTTP: OpenTelemetry over gRPC, syslog. Bound before anything starts, stopped before the store.
+//! Doors besides HTTP: OpenTelemetry over gRPC, syslog, the Postgres wire. Bound before anything starts, stopped before the store.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,7 +6,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::AnyError;
+#[cfg(feature = "otlp")]
 use crate::api::AppState;
+use crate::api::Shared;
+#[cfg(feature = "postgres")]
+use crate::api::postgres;
 use crate::config::Config;
 use crate::receive::syslog::{self, SyslogSockets};
 use crate::tasks::Tasks;
@@ -19,6 +23,7 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Doors {
     grpc: Option<TcpListener>,
     syslog: SyslogSockets,
+    postgres: Option<TcpListener>,
 }
 
 /// Doors that are open.
@@ -37,7 +42,14 @@ impl Doors {
             let bound = TcpListener::bind(address).await;
             grpc = Some(bound.map_err(|error| format!("millrace.otlp_grpc.listen: {address}: {error}"))?);
         }
-        Ok(Doors { grpc, syslog: SyslogSockets::bind(&config.millrace.syslog).await? })
+        let mut postgres = None;
+        if let Some(address) = config.millrace.postgres.listen
+            && cfg!(feature = "postgres")
+        {
+            let bound = TcpListener::bind(address).await;
+            postgres = Some(bound.map_err(|error| format!("millrace.postgres.listen: {address}: {error}"))?);
+        }
+        Ok(Doors { grpc, syslog: SyslogSockets::bind(&config.millrace.syslog).await?, postgres })
     }
 
     /// Says on standard output where they are.
@@ -52,10 +64,14 @@ impl Doors {
         if let Some(tcp) = &self.syslog.tcp {
             writeln!(out, "syslog tcp {}", tcp.local_addr()?)?;
         }
+        if let Some(postgres) = &self.postgres {
+            writeln!(out, "postgres {}", postgres.local_addr()?)?;
+        }
         Ok(())
     }
 
-    pub(super) fn open(self, state: &AppState) -> Result<OpenDoors, AnyError> {
+    pub(super) fn open(self, shared: &Shared) -> Result<OpenDoors, AnyError> {
+        let state = &shared.state;
         let (tasks, config) = (Tasks::new(), &state.config);
         let tenant = config.millrace.syslog.tenant_id()?;
         if config.millrace.syslog.is_on() {
@@ -64,6 +80,16 @@ impl Doors {
         #[cfg(feature = "otlp")]
         if let Some(listener) = self.grpc {
             serve_grpc(listener, state.clone(), &tasks);
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(listener) = self.postgres {
+            let door = postgres::Door {
+                shared: shared.clone(),
+                connections_max: config.millrace.postgres.connections_max,
+                acceptor: std::sync::Arc::new(|| None),
+                peer_of: |_| None,
+            };
+            tasks.spawn("postgres", move |stop| door.serve(listener, stop));
         }
         Ok(OpenDoors(tasks))
     }

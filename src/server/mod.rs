@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::api::{AppState, Readiness, router};
+use crate::api::{AppState, Readiness, Shared, router};
 use crate::config::{Config, Fsync};
 use crate::ingest::flush::{FlushReport, Flusher};
 use crate::ingest::flush_plan::{FlushLimits, FlushReason};
@@ -99,10 +99,11 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         stopping: stopping.clone(),
         started: clock.now(),
     };
-    let app = router(state.clone());
+    let shared = Shared::new(state);
+    let app = router(shared.clone());
     doors.announce()?;
     announce(&listener, &data_dir, &table, &store)?;
-    let doors = doors.open(&state)?;
+    let doors = doors.open(&shared)?;
     let kafka = start_kafka(&config, &store, door)?;
     ready.set(true);
     let stopped = stopping.clone().cancelled_owned();

@@ -11,3 +11,5 @@
 pub mod cursors;
 pub mod forms;
 pub mod params;
+pub mod plain;
+pub mod settings;

@@ -16,6 +16,7 @@ use crate::telemetry::derived::DerivedMetrics;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::rules::RuleMetrics;
+use crate::telemetry::sql_doors::SqlDoorMetrics;
 use crate::telemetry::store::StoreMetrics;
 use crate::telemetry::syslog::SyslogMetrics;
 use crate::telemetry::tail::TailMetrics;
@@ -107,6 +108,7 @@ pub struct Metrics {
     pub store: StoreMetrics,
     pub upkeep: UpkeepMetrics,
     pub wal: WalMetrics,
+    pub sql_doors: SqlDoorMetrics,
     pub syslog: SyslogMetrics,
 }
 
@@ -279,6 +281,7 @@ impl Metrics {
             store: StoreMetrics::new(&make),
             upkeep: UpkeepMetrics::new(&make),
             wal: WalMetrics::new(&make),
+            sql_doors: SqlDoorMetrics::new(&make),
             syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,

@@ -7,6 +7,7 @@ pub mod logging;
 pub mod metrics;
 mod process;
 pub mod rules;
+pub mod sql_doors;
 pub mod store;
 pub mod syslog;
 pub mod tail;

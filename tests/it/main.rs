@@ -36,6 +36,8 @@ mod naive;
 mod object_storage;
 mod otlp;
 mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod promql;
 mod pushes;
 mod queries;

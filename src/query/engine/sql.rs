@@ -6,13 +6,15 @@
 //!
 //! Invariant: a result is never held as a whole; who stops reading stops the work.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{ParamValues, Result as DfResult, ScalarValue};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -48,9 +50,7 @@ pub struct SqlAnswer {
 impl Engine {
     /// Where the views of a session of `scope` get their rows.
     pub fn sql_source(&self, scope: &Scope) -> SqlSource {
-        let limits = self.limits_of(scope);
-        let counters = Arc::new(ScanCounters { bytes_max: limits.bytes_max, ..ScanCounters::default() });
-        SqlSource { engine: self.clone(), scope: scope.clone(), limits, counters }
+        SqlSource::new(self.clone(), scope.clone(), self.limits_of(scope))
     }
 
     /// A session in which only what the source's scope shows exists.
@@ -74,21 +74,59 @@ impl Engine {
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, QueryError> {
         self.check_blocked(&request.scope, &request.text, "sql", "")?;
         let source = self.sql_source(&request.scope);
-        let counters = source.counters.clone();
         let session = self.sql_session(&source)?;
-        let started = Instant::now();
-        let timeout = request.timeout;
         let planning = async move {
             let plan = session.sql_with_options(&request.text, sql::read_only()).await?;
-            let plan = match request.params.is_empty() {
+            Ok(match request.params.is_empty() {
                 true => plan,
                 false => plan.with_param_values(ParamValues::from(request.params))?,
-            };
-            Ok(plan.execute_stream().await?)
+            })
         };
-        let rows = self.run(timeout, planning).await?;
+        self.sql_frame(&source, planning, request.timeout).await
+    }
+
+    /// Runs the plan of `text` that was made in `session`, which reads from `source`, and that only reads.
+    ///
+    /// # Errors
+    /// `BadInput` for a plan that does more than read; those of the rows.
+    pub async fn sql_plan(
+        &self,
+        source: &SqlSource,
+        session: &SessionContext,
+        text: &str,
+        plan: LogicalPlan,
+        timeout: Duration,
+    ) -> Result<SqlAnswer, QueryError> {
+        self.check_blocked(&source.scope, text, "sql", "")?;
+        source.begin(self.limits_of(&source.scope));
+        sql::read_only().verify_plan(&plan)?;
+        let frame = DataFrame::new(session.state(), plan);
+        self.sql_frame(source, async { Ok(frame) }, timeout).await
+    }
+
+    async fn sql_frame(
+        &self,
+        source: &SqlSource,
+        planning: impl Future<Output = DfResult<DataFrame>> + Send + 'static,
+        timeout: Duration,
+    ) -> Result<SqlAnswer, QueryError> {
+        let counters = source.counters();
+        let started = Instant::now();
+        let rows = self.run(timeout, async move { Ok(planning.await?.execute_stream().await?) }).await?;
         let left = timeout.saturating_sub(started.elapsed());
         Ok(SqlAnswer { rows: self.on_query_threads(rows, left), counters })
+    }
+
+    /// Plans on the query threads.
+    ///
+    /// # Errors
+    /// `Timeout`.
+    pub async fn sql_planning<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        self.run(timeout, async move { Ok(work.await) }).await
     }
 
     /// Computes a stream on the query threads, for at most `timeout` in all.

@@ -36,6 +36,7 @@ use super::parsers::Maps;
 use super::rows::TIMESTAMP;
 use super::source::{SqlSource, external, wanted};
 use crate::logql;
+use crate::query::scan::ScanCounters;
 use crate::query::{Direction, QueryAnswer, QueryKind, QueryRequest};
 use crate::types::rows::metadata_type;
 use crate::types::time::{NANOS_PER_SECOND, UnixNanos};
@@ -214,6 +215,7 @@ impl TableProvider for LogqlTable {
         ));
         Ok(Arc::new(LogqlExec {
             source: self.source.clone(),
+            counters: self.source.counters(),
             request: self.request.clone(),
             full_schema: self.full_schema(),
             columns,
@@ -227,6 +229,7 @@ impl TableProvider for LogqlTable {
 #[derive(Debug)]
 struct LogqlExec {
     source: SqlSource,
+    counters: Arc<ScanCounters>,
     request: QueryRequest,
     full_schema: &'static SchemaRef,
     columns: Vec<usize>,
@@ -268,10 +271,10 @@ impl ExecutionPlan for LogqlExec {
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let (source, request, full_schema) = (self.source.clone(), self.request.clone(), self.full_schema);
-        let columns = self.columns.clone();
+        let (columns, counters) = (self.columns.clone(), self.counters.clone());
         let asked = async move {
             let (answer, stats) = source.engine.query(request).await.map_err(external)?;
-            source.counters.add(&stats);
+            counters.add(&stats);
             let batch = to_batch(&answer, full_schema)?;
             Ok(batch.project(&columns)?)
         };

@@ -54,7 +54,7 @@ impl TableProvider for LogsView {
         _: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let log = LogExpr { matchers: matchers(filters), stages: Vec::new() };
-        self.source.limits.check_matchers(&log.matchers).map_err(external)?;
+        self.source.limits().check_matchers(&log.matchers).map_err(external)?;
         let columns = wanted(&LOGS_VIEW_SCHEMA, projection);
         let reads = |name: &str| columns.iter().any(|at| LOGS_VIEW_SCHEMA.field(*at).name() == name);
         let wanted = RowProjection { level: reads(LEVEL), line: reads(LINE), metadata: reads(METADATA) };

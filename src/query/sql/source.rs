@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use parking_lot::RwLock;
 
 use crate::access::Scope;
 use crate::query::limits::QueryLimits;
@@ -18,10 +19,23 @@ use crate::query::{Engine, QueryError};
 pub struct SqlSource {
     pub engine: Engine,
     pub scope: Scope,
-    /// What scans may ask.
-    pub limits: QueryLimits,
-    /// Of all scans of the session.
-    pub counters: Arc<ScanCounters>,
+    statement: Arc<RwLock<Statement>>,
+}
+
+/// What belongs to one statement of a session.
+#[derive(Debug, Clone)]
+struct Statement {
+    /// What its scans may ask.
+    limits: QueryLimits,
+    /// Of all its scans.
+    counters: Arc<ScanCounters>,
+}
+
+impl Statement {
+    fn new(limits: QueryLimits) -> Self {
+        let counters = Arc::new(ScanCounters { bytes_max: limits.bytes_max, ..ScanCounters::default() });
+        Statement { limits, counters }
+    }
 }
 
 /// Views of others, such as derived metrics or rules, put into each session.
@@ -34,9 +48,28 @@ pub trait SqlViews: Send + Sync {
 }
 
 impl SqlSource {
+    pub(in crate::query) fn new(engine: Engine, scope: Scope, limits: QueryLimits) -> Self {
+        SqlSource { engine, scope, statement: Arc::new(RwLock::new(Statement::new(limits))) }
+    }
+
+    /// Begins another statement: what is planned from now on is counted anew, and held to the limits of now.
+    pub(in crate::query) fn begin(&self, limits: QueryLimits) {
+        *self.statement.write() = Statement::new(limits);
+    }
+
     /// A planner over what is visible now.
     pub fn planner(&self) -> Planner {
-        Planner { counters: self.counters.clone(), ..self.engine.planner(&self.scope) }
+        Planner { counters: self.counters(), ..self.engine.planner(&self.scope) }
+    }
+
+    /// What scans of the statement may ask.
+    pub fn limits(&self) -> QueryLimits {
+        self.statement.read().limits.clone()
+    }
+
+    /// Of all scans of the statement.
+    pub fn counters(&self) -> Arc<ScanCounters> {
+        self.statement.read().counters.clone()
     }
 }
 
