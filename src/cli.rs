@@ -12,6 +12,7 @@ pub mod backup;
 pub mod demo;
 pub mod doctor;
 pub mod keys;
+pub mod password;
 pub mod place;
 pub mod query;
 pub mod ready;
@@ -67,6 +68,8 @@ pub enum Command {
     },
     /// Looks at everything that is kept, says what is wrong, and mends what can be mended.
     Doctor(doctor::Doctor),
+    /// Reads a password from standard input and writes what `access.accounts` needs of it.
+    Password(password::PasswordArgs),
     /// The keys of encryption at rest.
     Keys {
         #[command(subcommand)]

@@ -36,7 +36,8 @@ use crate::receive::in_flight::InFlightLimits;
 use crate::receive::kafka::settings::KafkaConfig;
 use crate::receive::syslog::settings::SyslogConfig;
 use crate::rules::settings::{FlowConfig, RulerConfig};
-use crate::sql::settings::PostgresConfig;
+use crate::sql::settings::{FlightConfig, PostgresConfig};
+use crate::tls::TlsConfig;
 use crate::types::units::{ByteSize, GoDuration};
 use crate::upkeep::{CompactionConfig, CompactorConfig, ErasureConfig};
 
@@ -81,6 +82,9 @@ pub struct ServerConfig {
     pub graceful_shutdown_timeout: GoDuration,
     /// How long a client may take to send a body.
     pub http_server_read_timeout: GoDuration,
+    pub http_tls_config: TlsConfig,
+    /// Of OpenTelemetry's gRPC and of Flight; none: that of HTTP.
+    pub grpc_tls_config: TlsConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,6 +208,7 @@ pub struct MillraceConfig {
     pub otlp_grpc: OtlpGrpcConfig,
     pub syslog: SyslogConfig,
     pub postgres: PostgresConfig,
+    pub flight: FlightConfig,
     pub query: QueryConfig,
     pub backup: BackupConfig,
     pub encryption: EncryptionConfig,
@@ -285,6 +290,8 @@ impl Default for ServerConfig {
             log_format: "logfmt".to_owned(),
             graceful_shutdown_timeout: GoDuration::from_secs(30),
             http_server_read_timeout: GoDuration::from_secs(30),
+            http_tls_config: TlsConfig::default(),
+            grpc_tls_config: TlsConfig::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod streams;
 pub mod tasks;
 pub mod telemetry;
 pub mod template;
+pub mod tls;
 // L2 islands
 pub mod access;
 pub mod files;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Audit { command } => return command.run(),
         Command::Backup { command } => command.run(),
         Command::Doctor(doctor) => return doctor.run(),
+        Command::Password(password) => return password.run(),
         Command::Keys { command } => command.run(),
         Command::Table { command } => command.run(),
         Command::Retention { command } => command.run(),

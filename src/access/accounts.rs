@@ -14,6 +14,7 @@ use super::Denied;
 use super::oidc::Issuer;
 use super::principal::Principal;
 use super::roles::{self, Role};
+use super::scram::Verifier;
 use super::settings::AccessConfig;
 use crate::types::time::Clock;
 
@@ -34,6 +35,10 @@ pub enum Credentials {
         password: String,
     },
     Token(String),
+    /// A name whose password was proven by [`super::scram`].
+    Proven {
+        name: String,
+    },
     /// The common name of a certificate that was verified.
     Certificate {
         common_name: String,
@@ -60,6 +65,7 @@ struct Known {
 
 struct Account {
     hash: String,
+    scram: Option<Verifier>,
     principal: Principal,
 }
 
@@ -82,7 +88,12 @@ impl Access {
                 let hint = "a PHC string of argon2: $argon2id$…";
                 reader.problems.push(format!("access.accounts[{at}].password_hash: {error}; {hint}"));
             }
-            accounts.insert(account.name.clone(), Account { hash: account.password_hash.clone(), principal });
+            let scram = account.scram.as_deref().map(Verifier::parse).transpose().unwrap_or_else(|problem| {
+                reader.problems.push(format!("access.accounts[{at}].scram: {problem}"));
+                None
+            });
+            let account_kept = Account { hash: account.password_hash.clone(), scram, principal };
+            accounts.insert(account.name.clone(), account_kept);
         }
         let mut tokens = HashMap::new();
         for (at, token) in config.tokens.iter().enumerate() {
@@ -139,6 +150,11 @@ impl Access {
         self.0.accounts.contains_key(name)
     }
 
+    /// What an account can prove its password by; none: it must show it.
+    pub fn scram_of(&self, name: &str) -> Option<&Verifier> {
+        self.0.accounts.get(name)?.scram.as_ref()
+    }
+
     /// Who shows these credentials.
     ///
     /// # Errors
@@ -162,6 +178,10 @@ impl Access {
                     Some(issuer) => issuer.verify(token).await,
                     None => Err(unknown("token")),
                 }
+            }
+            Credentials::Proven { name } => {
+                let account = self.0.accounts.get(name);
+                account.map(|account| account.principal.clone()).ok_or_else(|| unknown("name or password"))
             }
             Credentials::Certificate { common_name } => {
                 self.0.certificates.get(common_name).cloned().ok_or_else(|| unknown("certificate"))
@@ -261,6 +281,7 @@ impl std::fmt::Debug for Credentials {
             Credentials::Nothing => "nothing",
             Credentials::Password { .. } => "a password",
             Credentials::Token(_) => "a token",
+            Credentials::Proven { .. } => "a proof",
             Credentials::Certificate { .. } => "a certificate",
         })
     }

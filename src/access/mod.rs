@@ -16,6 +16,7 @@ mod oidc;
 mod principal;
 mod roles;
 mod scope;
+pub mod scram;
 pub mod settings;
 
 pub use accounts::{Access, Credentials};

@@ -16,7 +16,7 @@ pub struct AccessConfig {
     pub tokens: Vec<TokenConfig>,
     /// Issuers of JSON Web Tokens.
     pub oidc: Vec<OidcConfig>,
-    /// Subjects of client certificates; they wait for TLS.
+    /// Subjects of client certificates.
     pub certificates: Vec<CertificateConfig>,
     /// Roles of those who show nothing.
     pub anonymous: Vec<String>,
@@ -32,7 +32,7 @@ pub struct AccountConfig {
     pub name: String,
     /// A PHC string of argon2: `$argon2id$…`.
     pub password_hash: String,
-    /// Kept for SCRAM of a Postgres wire; nothing reads it yet.
+    /// What the Postgres wire checks the same password by without seeing it: `SCRAM-SHA-256$4096:salt$…:…`.
     #[serde(default)]
     pub scram: Option<String>,
     #[serde(default)]

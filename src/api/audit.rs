@@ -22,7 +22,7 @@ use crate::access::Action;
 use crate::api::Shared;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::params::Params;
-use crate::api::tenant::Caller;
+use crate::api::tenant::{Caller, Peer};
 use crate::audit::{Audit, AuditError, Event, Kind, Phase, ReadAmount};
 use crate::types::time::UnixNanos;
 
@@ -56,13 +56,13 @@ pub struct Refused(pub String);
 
 impl Note {
     fn begin(audit: &Audit, request: &Request) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
+        let peer = request.extensions().get::<ConnectInfo<Peer>>();
         let path = request.extensions().get::<MatchedPath>();
         let path = path.map_or_else(|| request.uri().path(), MatchedPath::as_str);
         let event = Event {
             door: DOOR,
             endpoint: format!("{} {path}", request.method()),
-            source: peer.map(|peer| peer.0.ip()),
+            source: peer.and_then(|peer| peer.0.address).map(|address| address.ip()),
             ..Event::default()
         };
         let state = Mutex::new(Filled { event, ..Filled::default() });

@@ -13,6 +13,8 @@ pub mod audit;
 pub mod body;
 pub mod elastic;
 pub mod error;
+#[cfg(feature = "flight")]
+pub mod flight;
 pub mod gate;
 pub mod loki;
 pub mod middleware;

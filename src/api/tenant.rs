@@ -131,12 +131,18 @@ impl Asked {
     }
 
     fn of(request: &Request) -> Self {
-        let mut credentials = credentials(request.headers());
-        if let (Ok(Credentials::Nothing), Some(peer)) = (&credentials, request.extensions().get::<PeerCertificate>()) {
-            credentials = Ok(Credentials::Certificate { common_name: peer.common_name.clone() });
-        }
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Asked { credentials, tenants: named_tenants(request.headers()), source: peer.map(|peer| peer.0.ip()) }
+        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
+        Asked::by(request.headers(), &peer.unwrap_or_default())
+    }
+
+    /// By the headers of a call and its connection. Whoever shows nothing else is who their certificate says.
+    fn by(headers: &HeaderMap, peer: &Peer) -> Self {
+        let credentials = credentials(headers).map(|shown| match (shown, &peer.certificate) {
+            (Credentials::Nothing, Some(peer)) => Credentials::Certificate { common_name: peer.common_name.clone() },
+            (shown, _) => shown,
+        });
+        let source = peer.address.map(|address| address.ip());
+        Asked { credentials, tenants: named_tenants(headers), source }
     }
 }
 
@@ -144,8 +150,9 @@ impl Asked {
 ///
 /// # Errors
 /// Those of [`identify`] and [`Writing`].
-pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, PushError> {
-    let asked = Asked { credentials: credentials(headers), tenants: named_tenants(headers), source: None };
+pub async fn of_push(state: &AppState, headers: &HeaderMap, peer: &Peer) -> Result<TenantId, PushError> {
+    let asked = Asked::by(headers, peer);
+    let source = asked.source;
     let writing = async {
         let caller = caller(state, asked).await?;
         let tenant = caller.one_tenant()?;
@@ -157,8 +164,15 @@ pub async fn of_push(state: &AppState, headers: &HeaderMap) -> Result<TenantId, 
         && matches!(error.status.as_u16(), 401 | 403)
     {
         let (status, error) = (error.status.as_u16(), error.text.clone());
-        let event =
-            Event { kind: Kind::Denied, door: "grpc", endpoint: "push".to_owned(), status, error, ..Event::default() };
+        let event = Event {
+            kind: Kind::Denied,
+            door: "grpc",
+            endpoint: "push".to_owned(),
+            source,
+            status,
+            error,
+            ..Event::default()
+        };
         // Refused it is in any case.
         let _ = state.audit.seal(event).await;
     }
@@ -180,6 +194,7 @@ pub async fn at_door(
         Credentials::Nothing => (String::new(), "none"),
         Credentials::Password { name, .. } => (name.clone(), "password"),
         Credentials::Token(_) => (String::new(), "token"),
+        Credentials::Proven { name } => (name.clone(), "scram"),
         Credentials::Certificate { common_name } => (common_name.clone(), "certificate"),
     };
     let asked = Asked { credentials: Ok(credentials), tenants: tenants.map(str::to_owned), source };
@@ -218,13 +233,8 @@ pub async fn of_call(
     headers: &HeaderMap,
     peer: &Peer,
 ) -> Result<Caller, ApiError> {
-    let certificate = || peer.certificate.as_ref().map(|peer| peer.common_name.clone());
-    let shown = match (credentials(headers)?, certificate()) {
-        (Credentials::Nothing, Some(common_name)) => Credentials::Certificate { common_name },
-        (shown, _) => shown,
-    };
-    let source = peer.address.map(|address| address.ip());
-    at_door(shared, door, shown, named_tenants(headers).as_deref(), source).await
+    let asked = Asked::by(headers, peer);
+    at_door(shared, door, asked.credentials?, asked.tenants.as_deref(), asked.source).await
 }
 
 /// Somebody who was recognised before, for the tenants that a call names.

@@ -30,8 +30,8 @@ use crate::types::ids::TenantId;
 /// The one method.
 const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
-/// Says who asks, or why not.
-pub type Identify = Arc<dyn Fn(http::HeaderMap) -> BoxFuture<TenantId, PushError> + Send + Sync>;
+/// Says who asks, by the headers of a call and what its connection left with it, or why not.
+pub type Identify = Arc<dyn Fn(http::HeaderMap, http::Extensions) -> BoxFuture<TenantId, PushError> + Send + Sync>;
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ impl LogsService {
         if request.uri().path() != EXPORT {
             return Status::unimplemented("only LogsService/Export is served here").into_http();
         }
-        let identified = (self.identify)(request.headers().clone()).await;
+        let identified = (self.identify)(request.headers().clone(), request.extensions().clone()).await;
         let entered = identified.and_then(|tenant| Ok((self.door.in_flight.enter(&tenant, 0)?, tenant)));
         let (held, tenant) = match entered {
             Ok(entered) => entered,

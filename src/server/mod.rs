@@ -9,6 +9,7 @@ mod audit;
 mod derived;
 mod doors;
 mod last_flush;
+mod listen;
 mod object_storage;
 pub mod read_only;
 mod rules;
@@ -17,6 +18,7 @@ pub mod store;
 mod upkeep;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::api::tenant::Peer;
 use crate::api::{AppState, Readiness, Shared, router};
 use crate::config::{Config, Fsync};
 use crate::ingest::flush::{FlushReport, Flusher};
@@ -44,11 +47,15 @@ use crate::types::time::Clock;
 use crate::wal::{FsyncPolicy, WalConfig};
 
 use doors::Doors;
+use listen::{ListenSettings, Listening};
 use runtime_config::RuntimeConfig;
 use store::{Store, StoreSettings};
 
 /// Bytes of log records that may wait for the writer.
 const WAL_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// HTTP connections at once; more are closed. A process rarely has more file descriptors.
+const HTTP_CONNECTIONS_MAX: usize = 50_000;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -102,12 +109,20 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let shared = Shared::new(state);
     let app = router(shared.clone());
     doors.announce()?;
-    announce(&listener, &data_dir, &table, &store)?;
+    let settings = ListenSettings {
+        tls: doors.http_tls.clone(),
+        connections_max: HTTP_CONNECTIONS_MAX,
+        metrics: metrics.clone(),
+        door: None,
+    };
+    announce(&listener, doors.http_tls.is_some(), &data_dir, &table, &store)?;
+    warn_of_open_doors(&config);
+    let listener = Listening::new(listener, settings)?;
     let doors = doors.open(&shared)?;
     let kafka = start_kafka(&config, &store, door)?;
     ready.set(true);
     let stopped = stopping.clone().cancelled_owned();
-    let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let app = app.into_make_service_with_connect_info::<Peer>();
     let serving = tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await });
     tokio::select! {
         signal = wait_for_signal() => signal?,
@@ -133,6 +148,29 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says which doors others can reach who show nothing, or whose passwords others can read on the way.
+fn warn_of_open_doors(config: &Config) {
+    let (server, own) = (&config.server, &config.millrace);
+    let http = config.listen_address().parse::<SocketAddr>().ok();
+    let of_http = server.http_tls_config.is_on();
+    let of_grpc = of_http || server.grpc_tls_config.is_on();
+    let of_postgres = of_http || own.postgres.tls_config.is_on();
+    let doors = [
+        ("server.http_listen_address", "server.http_tls_config", http, of_http),
+        ("millrace.postgres.listen", "millrace.postgres.tls_config", own.postgres.listen, of_postgres),
+        ("millrace.flight.listen", "server.grpc_tls_config", own.flight.listen, of_grpc),
+        ("millrace.otlp_grpc.listen", "server.grpc_tls_config", own.otlp_grpc.listen, of_grpc),
+    ];
+    for (setting, tls, address, is_encrypted) in doors {
+        let Some(address) = address.filter(|address| !address.ip().is_loopback()) else { continue };
+        if !config.access.is_on() {
+            tracing::warn!(%address, setting, "whoever reaches this address may do everything; `access` says who may");
+        } else if !is_encrypted {
+            tracing::warn!(%address, setting, "passwords and tokens come here as they are; `{tls}` encrypts them");
+        }
+    }
 }
 
 /// The task that keeps reading the overrides, if there is a file of them.
@@ -206,7 +244,13 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
 }
 
 /// Says on standard output where the server listens and what it keeps where.
-fn announce(listener: &TcpListener, data_dir: &std::path::Path, table: &str, store: &Store) -> Result<(), AnyError> {
+fn announce(
+    listener: &TcpListener,
+    is_encrypted: bool,
+    data_dir: &std::path::Path,
+    table: &str,
+    store: &Store,
+) -> Result<(), AnyError> {
     let found = store.found;
     let mut out = std::io::stdout();
     writeln!(out, "millrace {}", env!("CARGO_PKG_VERSION"))?;
@@ -220,7 +264,8 @@ fn announce(listener: &TcpListener, data_dir: &std::path::Path, table: &str, sto
     if found.lost_records > 0 {
         writeln!(out, "LOST   {} records of the log are damaged; the rest is served", found.lost_records)?;
     }
-    writeln!(out, "listen http://{}", listener.local_addr()?)?;
+    let scheme = if is_encrypted { "https" } else { "http" };
+    writeln!(out, "listen {scheme}://{}", listener.local_addr()?)?;
     out.flush()?;
     Ok(())
 }

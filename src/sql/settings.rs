@@ -4,10 +4,25 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::TlsConfig;
+
 /// SQL over the Postgres wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresConfig {
+    /// None: off.
+    #[serde(with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// Connections at once; more are refused.
+    pub connections_max: usize,
+    /// Its own certificate; none: that of HTTP.
+    pub tls_config: TlsConfig,
+}
+
+/// SQL over Arrow Flight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlightConfig {
     /// None: off.
     #[serde(with = "listen")]
     pub listen: Option<SocketAddr>,
@@ -22,7 +37,13 @@ fn loopback() -> Option<SocketAddr> {
 
 impl Default for PostgresConfig {
     fn default() -> Self {
-        PostgresConfig { listen: loopback(), connections_max: 100 }
+        PostgresConfig { listen: loopback(), connections_max: 100, tls_config: TlsConfig::default() }
+    }
+}
+
+impl Default for FlightConfig {
+    fn default() -> Self {
+        FlightConfig { listen: loopback(), connections_max: 100 }
     }
 }
 

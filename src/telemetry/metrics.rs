@@ -20,6 +20,7 @@ use crate::telemetry::sql_doors::SqlDoorMetrics;
 use crate::telemetry::store::StoreMetrics;
 use crate::telemetry::syslog::SyslogMetrics;
 use crate::telemetry::tail::TailMetrics;
+use crate::telemetry::tls::TlsMetrics;
 use crate::telemetry::upkeep::UpkeepMetrics;
 use crate::telemetry::wal::WalMetrics;
 
@@ -109,6 +110,7 @@ pub struct Metrics {
     pub upkeep: UpkeepMetrics,
     pub wal: WalMetrics,
     pub sql_doors: SqlDoorMetrics,
+    pub tls: TlsMetrics,
     pub syslog: SyslogMetrics,
 }
 
@@ -282,6 +284,7 @@ impl Metrics {
             upkeep: UpkeepMetrics::new(&make),
             wal: WalMetrics::new(&make),
             sql_doors: SqlDoorMetrics::new(&make),
+            tls: TlsMetrics::new(&make),
             syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             registry: make.0,

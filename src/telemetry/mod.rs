@@ -11,5 +11,6 @@ pub mod sql_doors;
 pub mod store;
 pub mod syslog;
 pub mod tail;
+pub mod tls;
 pub mod upkeep;
 pub mod wal;

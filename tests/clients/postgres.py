@@ -157,6 +157,18 @@ def login(host, port, user, password, database, sql):
         say("error", [error.sqlstate, str(error).splitlines()[0]])
 
 
+def scram(host, port, user, password, database):
+    """Logs in where only SCRAM is taken; somebody who can only show a password is refused by the client itself."""
+    only = {"require_auth": "scram-sha-256"}
+    with connect(host, port, user, password, database, **only) as connection:
+        proven = str(connection.execute("select 1").fetchone()[0])
+    try:
+        connect(host, port, "somebody", password, database, **only)
+        say("scram", [proven, "let in"])
+    except psycopg.OperationalError:
+        say("scram", [proven, "refused"])
+
+
 def cancel(host, port):
     """A long statement is stopped by its client, then by time; the connection goes on."""
     connection = connect(host, port)
@@ -182,4 +194,4 @@ def cancel(host, port):
 
 
 if __name__ == "__main__":
-    {"queries": queries, "login": login, "cancel": cancel}[sys.argv[1]](*sys.argv[2:])
+    {"queries": queries, "login": login, "scram": scram, "cancel": cancel}[sys.argv[1]](*sys.argv[2:])

@@ -104,7 +104,10 @@ impl Server {
         let url = loop {
             match lines.recv_timeout(START_WAIT.saturating_sub(started.elapsed())) {
                 Ok(line) => {
-                    let url = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
+                    let url = line
+                        .split_whitespace()
+                        .find(|word| word.starts_with("http://") || word.starts_with("https://"))
+                        .map(str::to_owned);
                     banner.push(line);
                     if let Some(url) = url {
                         break url.trim_end_matches('/').to_owned();

@@ -24,6 +24,8 @@ mod encryption;
 mod errors;
 mod exercise;
 mod fairness;
+#[cfg(all(feature = "flight", feature = "postgres"))]
+mod flight;
 mod full_disk;
 mod golden;
 mod grafana;
@@ -53,3 +55,5 @@ mod tail;
 mod terminal;
 mod tidy;
 mod tiers;
+#[cfg(all(feature = "flight", feature = "otlp", feature = "postgres"))]
+mod tls;

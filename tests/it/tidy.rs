@@ -5,7 +5,7 @@
 //! | layer | modules | |
 //! |---|---|---|
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
-//! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
+//! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, tls, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline, promql | islands that never import each other |
 //! | L3 | catalog, ingest, query, flow, upkeep, derived | engines; `catalog` says where rows are |
 //! | L4 | audit, backup, doctor, receive, sql, rules, remote_write, agent | edges |
@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("store", 1),
     ("streams", 1),
     ("template", 1),
+    ("tls", 1),
     ("logql", 1),
     ("patterns", 1),
     ("access", 2),

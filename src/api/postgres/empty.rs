@@ -47,7 +47,7 @@ fn is_empty(body: &SetExpr) -> bool {
     match body {
         SetExpr::Select(select) => {
             let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-            let aggregates = || select.projection.iter().any(|item| aggregate(item));
+            let aggregates = || select.projection.iter().any(aggregate);
             select.from.iter().any(joined_is_empty) && (grouped || !aggregates())
         }
         SetExpr::Query(query) => is_empty(&query.body),

@@ -10,10 +10,12 @@ use datafusion::prelude::SessionContext;
 pub(super) const SERVER_VERSION: &str = "16.6";
 const SERVER_VERSION_NUMBER: &str = "160006";
 
-/// Puts them into a session.
-pub(super) fn register(context: &SessionContext) {
+/// Puts them into a session of `user`.
+pub(super) fn register(context: &SessionContext, user: &str) {
     let version = format!("PostgreSQL {SERVER_VERSION} (Millrace {})", env!("CARGO_PKG_VERSION"));
     context.register_udf(function("version", ScalarValue::Utf8(None), move |_| ScalarValue::from(version.as_str())));
+    let user = user.to_owned();
+    context.register_udf(function("session_user", ScalarValue::Utf8(None), move |_| ScalarValue::from(user.as_str())));
     context.register_udf(function("current_setting", ScalarValue::Utf8(None), |name| ScalarValue::Utf8(setting(name))));
     context.register_udf(function("txid_current", ScalarValue::Int64(None), |_| ScalarValue::from(1_i64)));
     for (names, value) in constants() {

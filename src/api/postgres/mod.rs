@@ -150,6 +150,7 @@ impl Common {
             cancels: self.cancels.clone(),
             numbers: self.numbers.clone(),
             peer,
+            proving: Mutex::default(),
             cancellable: Mutex::default(),
         };
         let client = DefaultClient::new(address, encrypted);

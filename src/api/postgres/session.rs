@@ -65,11 +65,11 @@ pub(super) struct Prepared {
 impl Session {
     /// # Errors
     /// When DataFusion cannot be set up.
-    pub(super) fn open(shared: &Shared, caller: Caller) -> Result<Self, ApiError> {
+    pub(super) fn open(shared: &Shared, caller: Caller, user: &str) -> Result<Self, ApiError> {
         let source = shared.state.engine.sql_source(&caller.scope(Action::Read)?);
         let context = shared.state.engine.sql_session(&source)?;
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| bug(&error))?;
-        functions::register(&context);
+        functions::register(&context, user);
         Ok(Session {
             shared: shared.clone(),
             caller,

@@ -6,7 +6,8 @@
 //! | open, `auth_enabled` | the tenants: `a`, `a\|b` | not asked for | `millrace` |
 //! | with accounts | an account, or whose token it is | its password, or a token | `millrace`, or the tenants |
 //!
-//! A client certificate whose name is the user's needs no password.
+//! A client certificate whose name is the user's needs no password. An account with a SCRAM verifier proves its password;
+//! others show it.
 
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,7 @@ use super::cancel::{Cancellable, Cancels};
 use super::session::Session;
 use super::{DOOR, errors, functions};
 use crate::access::Credentials;
+use crate::access::scram::{Exchange, MECHANISM, ScramError, Verifier};
 use crate::api::Shared;
 use crate::api::error::ApiError;
 use crate::api::tenant::{self, PeerCertificate};
@@ -43,8 +45,18 @@ pub(super) struct Startup {
     pub(super) numbers: Arc<RandomPidSecretKeyGenerator>,
     /// The verified certificate of the client.
     pub(super) peer: Option<PeerCertificate>,
+    pub(super) proving: Mutex<Proving>,
     /// From the login to the end of the connection.
     pub(super) cancellable: Mutex<Option<Cancellable>>,
+}
+
+/// How far a proof of a password is.
+#[derive(Default)]
+pub(super) enum Proving {
+    #[default]
+    Not,
+    Begins(Verifier),
+    Ends(Exchange),
 }
 
 #[async_trait]
@@ -63,17 +75,47 @@ impl StartupHandler for Startup {
                 if user.is_empty() {
                     return Err(errors::fatal("28000", "no user name was given"));
                 }
-                match self.without_password(&user).await {
-                    Some(credentials) => self.let_in(client, credentials).await,
-                    None => {
-                        client.set_state(PgWireConnectionState::AuthenticationInProgress);
-                        let ask = PgWireBackendMessage::Authentication(Authentication::CleartextPassword);
-                        Ok(client.send(ask).await?)
-                    }
+                if let Some(credentials) = self.without_password(&user).await {
+                    return self.let_in(client, credentials).await;
                 }
+                client.set_state(PgWireConnectionState::AuthenticationInProgress);
+                let ask = match self.shared.state.access.scram_of(&user) {
+                    Some(verifier) => {
+                        *self.proving.lock() = Proving::Begins(verifier.clone());
+                        Authentication::SASL(vec![MECHANISM.to_owned()])
+                    }
+                    None => Authentication::CleartextPassword,
+                };
+                Ok(client.send(PgWireBackendMessage::Authentication(ask)).await?)
             }
-            PgWireFrontendMessage::PasswordMessageFamily(password) => {
-                let password = password.into_password()?.password;
+            PgWireFrontendMessage::PasswordMessageFamily(message) => {
+                let proving = std::mem::take(&mut *self.proving.lock());
+                let password = match proving {
+                    Proving::Not => message.into_password()?.password,
+                    Proving::Begins(verifier) => {
+                        let first = message.into_sasl_initial_response()?;
+                        let first = first.data.filter(|_| first.auth_method == MECHANISM).unwrap_or_default();
+                        let nonce = uuid::Uuid::new_v4().simple().to_string();
+                        let (exchange, said) = verifier.begin(&first, &nonce).map_err(broken)?;
+                        *self.proving.lock() = Proving::Ends(exchange);
+                        let said = Authentication::SASLContinue(said.into());
+                        return Ok(client.send(PgWireBackendMessage::Authentication(said)).await?);
+                    }
+                    Proving::Ends(exchange) => {
+                        let name = said(client, METADATA_USER);
+                        let credentials = match exchange.end(&message.into_sasl_response()?.data) {
+                            Ok(proof) => {
+                                let proof = Authentication::SASLFinal(proof.into());
+                                client.feed(PgWireBackendMessage::Authentication(proof)).await?;
+                                Credentials::Proven { name }
+                            }
+                            // A password that nobody has: refused and recorded as any other.
+                            Err(ScramError::Wrong) => Credentials::Password { name, password: String::new() },
+                            Err(error) => return Err(broken(error)),
+                        };
+                        return self.let_in(client, credentials).await;
+                    }
+                };
                 let token = Credentials::Token(password.clone());
                 // A token is known by itself; what is none is a password, of somebody or of nobody.
                 let is_token = self.shared.state.access.authenticate(&token).await.is_ok();
@@ -122,7 +164,7 @@ impl Startup {
         let caller = tenant::at_door(&self.shared, DOOR, credentials, tenants, source).await;
         let caller = caller.map_err(|error| refusal(&error, &user, &database))?;
         let (shared, threads) = (self.shared.clone(), self.shared.state.engine.clone());
-        let opening = threads.sql_planning(threads.timeout(), async move { Session::open(&shared, caller) });
+        let opening = threads.sql_planning(threads.timeout(), async move { Session::open(&shared, caller, &user) });
         let session = opening.await.map_err(ApiError::from).and_then(|opened| opened);
         let session = Arc::new(session.map_err(|error| errors::fatal("XX000", error.text))?);
         let (number, secret) = self.numbers.generate(client);
@@ -141,6 +183,10 @@ impl Startup {
 
 fn said<C: ClientInfo>(client: &C, name: &str) -> String {
     client.metadata().get(name).cloned().unwrap_or_default()
+}
+
+fn broken(error: ScramError) -> PgWireError {
+    errors::fatal("08P01", error.to_string())
 }
 
 fn no_database(name: &str) -> PgWireError {
