@@ -83,6 +83,11 @@ impl Asker {
         Ok(Asker { caller: caller.clone(), scope, bound })
     }
 
+    /// For questions about what there is, which show no line of any log.
+    pub fn unbounded(self) -> Self {
+        Asker { bound: Bound::AtMost(0), ..self }
+    }
+
     pub fn may_export(&self) -> bool {
         matches!(self.bound, Bound::Screen(_))
     }
@@ -184,7 +189,7 @@ impl Rows {
     /// # Errors
     /// Those of [`Rows::next`].
     pub async fn gather(&mut self) -> Result<(), ApiError> {
-        if !matches!(self.bound, Bound::AtMost(_)) {
+        if !matches!(self.bound, Bound::AtMost(most) if most > 0) {
             return Ok(());
         }
         let mut all = VecDeque::new();

@@ -83,7 +83,6 @@ def queries(host, port):
         "delete from logs",
         "create table t as select 1",
         "copy (select 1) to '/tmp/out.csv'",
-        "copy (select 1) to stdout",
         "set datafusion.runtime.memory_limit = '1G'",
         "set role postgres",
         "explain analyze insert into logs select * from logs",
@@ -93,6 +92,16 @@ def queries(host, port):
     ):
         say(sql, code(connection, sql))
     say("too many at once", code(connection, "select 1; select %s", [2]))
+
+    # Rows by COPY.
+    rows = "(values (1, 'one'), (2, 't,wo'), (3, null)) as v(n, t)"
+    with connection.cursor().copy(f"copy (select * from {rows} order by n) to stdout (format csv, header)") as copy:
+        say("copy", b"".join(copy).decode().splitlines())
+    with connection.cursor().copy(f"copy (select n::int, t from {rows} order by n) to stdout (format binary)") as copy:
+        copy.set_types(["int4", "text"])
+        say("copy binary", [list(row) for row in copy.rows()])
+    with connection.cursor().copy(f"copy (select * from {rows} order by n) to stdout") as copy:
+        say("copy text", b"".join(copy).decode())
 
     # What programs ask of Postgres itself.
     say("version", ask("select version()")[0][0].split(" (")[0])

@@ -13,6 +13,7 @@
 
 mod cancel;
 mod control;
+mod copy;
 mod cursors;
 mod empty;
 mod errors;

@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 use super::read_only::Kind;
 use super::rows::{self, Source};
 use super::session::{Prepared, Session};
-use super::{control, errors, params};
+use super::{control, copy, errors, params};
 
 /// Statements that a connection may have prepared, and portals it may have open.
 const STATEMENTS_MAX: usize = 1000;
@@ -111,6 +111,11 @@ impl Queries {
                 let source = self.begin(client, portal).await?;
                 Ok(session.cursors.open(name, declare, source))
             }
+            ast::Statement::Copy { options, legacy_options, .. } => {
+                let form = copy::form(options, legacy_options)?;
+                let source = self.begin(client, portal).await?;
+                copy::written(source, &form).map(Response::CopyOut)
+            }
             _ if prepared.kind == Kind::Reads => self.rows(client, portal).await.map(Response::Query),
             _ => {
                 let answer = control::answer(client, &prepared.statement).await?;
@@ -166,6 +171,7 @@ impl Queries {
             let portal = Portal::new_cursor(String::new(), Arc::new(stored));
             match self.answer(client, &portal).await? {
                 Response::Query(rows) => send_query_response(client, rows, true).await?,
+                Response::CopyOut(copy) => copy::send(client, copy).await?,
                 word => self.word(client, word).await?,
             }
             session.leave_places();
@@ -302,6 +308,10 @@ impl ExtendedQueryHandler for Queries {
         if matches!(*state, PortalExecutionState::Initial) {
             match self.answer(client, &portal).await? {
                 Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
+                Response::CopyOut(copy) => {
+                    *state = PortalExecutionState::Finished;
+                    return copy::send(client, copy).await;
+                }
                 word => {
                     *state = PortalExecutionState::Finished;
                     return self.word(client, word).await;

@@ -1,6 +1,6 @@
 //! What a statement is: one that reads, one about the session, or one that this door refuses.
 
-use datafusion::sql::sqlparser::ast::{self, CloseCursor, DeclareType};
+use datafusion::sql::sqlparser::ast::{self, CloseCursor, CopyTarget, DeclareType};
 
 use super::errors;
 use datafusion_postgres::pgwire::error::PgWireError;
@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Session,
     /// `SHOW`: one row.
     Show,
+    /// `COPY … TO STDOUT`: rows in a form of its own.
+    Copy,
     Declare,
     Fetch,
     Close,
@@ -50,7 +52,7 @@ pub(super) fn kind(statement: &ast::Statement) -> Result<Kind, PgWireError> {
         S::LISTEN { .. } | S::NOTIFY { .. } | S::Call(_) | S::ShowStatus { .. } => {
             return Err(unknown(&words(statement)));
         }
-        S::Copy { to: true, .. } => return Err(unknown("COPY")),
+        S::Copy { to: true, target: CopyTarget::Stdout, .. } => Kind::Copy,
         _ => return Err(writes(statement)),
     })
 }
@@ -111,7 +113,9 @@ mod tests {
         check("truncate logs", read_only("cannot execute TRUNCATE in a read-only transaction"));
         check("grant select on logs to ana", read_only("cannot execute GRANT in a read-only transaction"));
         check("copy logs from '/etc/passwd'", read_only("cannot execute COPY in a read-only transaction"));
-        check("copy (select 1) to '/tmp/x'", Err(("0A000", "COPY is not supported")));
+        check("copy (select 1) to '/tmp/x'", read_only("cannot execute COPY in a read-only transaction"));
+        check("copy (select 1) to program 'sh'", read_only("cannot execute COPY in a read-only transaction"));
+        check("copy (select 1) to stdout", Ok(Kind::Copy));
         check("prepare p as select 1", Err(("0A000", "PREPARE and EXECUTE in SQL is not supported")));
         check("listen x", Err(("0A000", "LISTEN is not supported")));
     }

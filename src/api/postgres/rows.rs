@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch, field_into_pg_type};
 use datafusion_postgres::pgwire::api::portal::Format;
 use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse};
-use datafusion_postgres::pgwire::error::PgWireResult;
+use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::stream;
@@ -67,7 +67,7 @@ impl Source {
     }
 
     /// At most so many rows; none at the end.
-    async fn take(&mut self, most: usize) -> Option<PgWireResult<RecordBatch>> {
+    pub(super) async fn take(&mut self, most: usize) -> Option<PgWireResult<RecordBatch>> {
         let batch = match self.rest.take() {
             Some(rest) => rest,
             None => match self.read().await? {
@@ -80,6 +80,11 @@ impl Source {
         }
         self.rest = Some(batch.slice(most, batch.num_rows() - most));
         Some(Ok(batch.slice(0, most)))
+    }
+
+    /// The rows could not be sent on.
+    pub(super) fn break_off(&mut self, error: &PgWireError) {
+        self.rows.break_off(&error.to_string());
     }
 
     async fn read(&mut self) -> Option<PgWireResult<RecordBatch>> {
@@ -137,7 +142,7 @@ impl<S: DerefMut<Target = Source>> Encoding<S> {
         loop {
             if let Some(row) = self.batch.next() {
                 if let Err(error) = &row {
-                    self.source.rows.break_off(&error.to_string());
+                    self.source.break_off(error);
                 }
                 return Some(row);
             }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cursors::Cursors;
 use super::read_only::{self, Kind};
-use super::{DOOR, empty, errors, functions};
+use super::{DOOR, control, copy, empty, errors, functions};
 use crate::access::Action;
 use crate::api::Shared;
 use crate::api::audit::Note;
@@ -127,6 +127,10 @@ impl Session {
                     plan = Some(self.plan(ast::Statement::Query(query), &text).await?);
                 }
             }
+            (ast::Statement::Copy { source, .. }, _) => {
+                let query = Session::parse(&copy::query(source))?.into_iter().next();
+                plan = Some(self.plan(query.ok_or_else(control::unexpected)?, &text).await?);
+            }
             (ast::Statement::Fetch { name, .. }, _) => {
                 let columns = self.cursors.schema(&name.value);
                 let missing = || errors::error("34000", format!("cursor \"{}\" does not exist", name.value));
@@ -185,12 +189,14 @@ impl Session {
         let audit = &self.shared.state.audit;
         let note = Note::of_statement(audit, DOOR, "statement", &self.caller, text);
         note.with(|event| event.params = params);
-        if reads_the_catalog_alone(&plan) {
+        let is_catalog = reads_the_catalog_alone(&plan);
+        if is_catalog {
             note.action(Action::Read);
         }
         let told = note.hand_on();
         let beginning = async {
             let asker = Asker::new(&self.shared, &self.caller)?;
+            let asker = if is_catalog { asker.unbounded() } else { asker };
             let timeout = self.timeout(timeout);
             let computing = self.shared.state.engine.sql_plan(&self.source, &self.context, text, plan, timeout);
             asker.begin(&self.shared, note, text, computing).await
