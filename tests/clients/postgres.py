@@ -97,7 +97,7 @@ def queries(host, port):
     rows = "(values (1, 'one'), (2, 't,wo'), (3, null)) as v(n, t)"
     with connection.cursor().copy(f"copy (select * from {rows} order by n) to stdout (format csv, header)") as copy:
         say("copy", b"".join(copy).decode().splitlines())
-    with connection.cursor().copy(f"copy (select n::int, t from {rows} order by n) to stdout (format binary)") as copy:
+    with connection.cursor().copy(f"copy (select n::int as n, t from {rows} order by n) to stdout (format binary)") as copy:
         copy.set_types(["int4", "text"])
         say("copy binary", [list(row) for row in copy.rows()])
     with connection.cursor().copy(f"copy (select * from {rows} order by n) to stdout") as copy:

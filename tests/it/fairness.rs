@@ -196,5 +196,10 @@ fn memory_is_shared_so_that_each_tenant_has_some() {
     assert_eq!(answer.status, 429, "{}", answer.text());
     assert!(answer.text().contains("the query needs more memory than queries may have"), "{}", answer.text());
     assert_eq!(get(&server, "light", "/api/v1/sql", &[("query", heavy)]).status, 200);
-    assert!(server.metric("millrace_query_memory_bytes ") < 0.5, "memory is given back");
+    // A query lets go of its plan a moment after its last rows.
+    let started = Instant::now();
+    while server.metric("millrace_query_memory_bytes ") >= 0.5 {
+        assert!(started.elapsed() < Duration::from_secs(10), "memory is given back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

