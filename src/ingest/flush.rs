@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::{ObjectStore, path::Path};
 use tokio::sync::{Mutex, Notify};
@@ -22,6 +22,8 @@ use crate::wal::WalError;
 
 /// How often the age of the head is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long the log keeps what a flush wrote: a newest commit that turns out damaged is made anew from it.
+const LOG_KEPT: Duration = Duration::from_secs(10);
 /// Pause after a flush that failed; the rows stay queryable and in the log meanwhile.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -60,6 +62,8 @@ pub enum SourceNews {
 struct State {
     /// Last record that the table has.
     flushed: Lsn,
+    /// Since when the log is kept though the table has its records; none when it is not.
+    kept_since: Option<Instant>,
     /// Files of the oldest sealed head that are written and not known to be committed.
     written: Option<Written>,
 }
@@ -118,7 +122,7 @@ impl Flusher {
             layout,
             clock,
             on_flush,
-            state: Mutex::new(State { flushed, written: None }),
+            state: Mutex::new(State { flushed, kept_since: Some(Instant::now()), written: None }),
             following: Mutex::new(()),
             listeners: parking_lot::Mutex::new(Vec::new()),
         }
@@ -195,7 +199,7 @@ impl Flusher {
                     }
                     continue;
                 }
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.forget_kept_log(),
                 () = self.shard.flush_due.notified() => {}
             }
             let stats = self.shard.catalog().head_stats();
@@ -317,13 +321,28 @@ impl Flusher {
         Ok(files)
     }
 
-    /// Drops log segments that replay does not need. What repeats their rows is known by the files.
+    /// Drops log segments of the flush before this one, and those of this one a while later.
     fn forget_log(&self, state: &mut State, flushed: Lsn) {
         if flushed <= state.flushed {
             return;
         }
-        state.flushed = flushed;
-        if let Err(error) = self.shard.wal().truncate_through(flushed) {
+        let before = std::mem::replace(&mut state.flushed, flushed);
+        state.kept_since = Some(Instant::now());
+        self.truncate_log(before);
+    }
+
+    /// Drops log segments that were kept long enough. What repeats their rows is known by the files.
+    fn forget_kept_log(&self) {
+        // During a flush the next tick will do.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if state.kept_since.is_some_and(|since| since.elapsed() >= LOG_KEPT) {
+            state.kept_since = None;
+            self.truncate_log(state.flushed);
+        }
+    }
+
+    fn truncate_log(&self, through: Lsn) {
+        if let Err(error) = self.shard.wal().truncate_through(through) {
             tracing::warn!(%error, "old log segments could not be removed; they are removed after the next flush");
         }
     }
