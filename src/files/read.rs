@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringViewArray, UInt32Array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use futures::stream::{BoxStream, StreamExt};
 use parquet::arrow::ProjectionMask;
@@ -160,7 +161,9 @@ impl Assembly {
         let mut next = || given.next().cloned().ok_or_else(short);
         let mut columns: Vec<ArrayRef> = vec![next()?, stream];
         if self.columns.level {
-            columns.push(next()?);
+            let coded = next()?;
+            let coded = coded.as_dictionary::<Int32Type>();
+            columns.push(take(&StringViewArray::from(coded.values().as_string::<i32>()), coded.keys(), None)?);
         }
         let whole = if self.reads_line() { Some(next()?) } else { None };
         let metadata = match self.columns.metadata {

@@ -56,17 +56,16 @@ pub(super) fn file_schema(fields: &[FieldColumn]) -> SchemaRef {
         Field::new("ts_ns", DataType::Int64, false),
         Field::new("stream_id", DataType::Int64, false),
         Field::new("labels", coded(DataType::UInt32), false),
-        Field::new("level", DataType::Utf8View, true),
+        Field::new("level", coded(DataType::Int32), true),
         Field::new("line", DataType::Utf8View, !fields.is_empty()),
         Field::new("metadata", metadata_type(), true),
     ];
     if !fields.is_empty() {
         columns.push(Field::new("template", DataType::Int32, true));
     }
-    columns.extend(parquet_names(fields).into_iter().zip(fields).map(|(name, field)| {
-        let read_as = if field.unique { DataType::Utf8View } else { coded(DataType::Int32) };
-        Field::new(name, read_as, true)
-    }));
+    columns.extend(
+        parquet_names(fields).into_iter().zip(fields).map(|(name, field)| Field::new(name, field.read_type(), true)),
+    );
     Arc::new(Schema::new(columns))
 }
 
@@ -325,8 +324,13 @@ fn properties(effort: Effort, fields: &[FieldColumn]) -> WriterProperties {
         if field.unique {
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+            properties = match field.form {
+                Some(_) => properties
+                    .set_column_encoding(path.clone(), Encoding::PLAIN)
+                    .set_column_compression(path.clone(), Compression::UNCOMPRESSED),
+                None => properties.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            };
         }
         if field.id {
             properties = properties

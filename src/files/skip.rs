@@ -105,8 +105,10 @@ async fn in_any_bloom(
     asked: &[(u32, String)],
 ) -> Result<bool, FilesError> {
     for (column, value) in asked {
+        let of_column = index.fields.as_ref().and_then(|fields| fields.columns().get(*column as usize));
+        let Some(key) = of_column.and_then(|column| column.bloom_key(value)) else { continue };
         match indexes.bloom(file, index, row_group, read::field_root(*column)).await? {
-            Some(bloom) if !bloom.check(&value.as_str()) => {}
+            Some(bloom) if !bloom.check(&key) => {}
             _ => return Ok(true),
         }
     }

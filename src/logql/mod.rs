@@ -14,6 +14,7 @@ pub mod json_path;
 mod lexer;
 pub mod line_pattern;
 mod literals;
+pub mod logfmt_key;
 mod number;
 mod parser;
 mod pretty;

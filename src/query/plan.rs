@@ -293,13 +293,15 @@ pub fn leaf_program(leaf: &Leaf<'_>, streams: Arc<TenantStreams>, now_ns: i64) -
         || matches!(range.op, RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime);
     let output = Output::Metric { grouping: leaf.grouping.as_ref(), absent, merges };
     let by_stream_alone = range.log.stages.is_empty() && leaf.grouping.as_ref().is_some_and(never_reads_level);
+    let program = program(&without_idle_line_formats(range), output, streams, now_ns)?;
+    let level = !by_stream_alone && program.pipeline.sees_level(DETECTED_LEVEL);
     Ok(LeafProgram {
-        program: program(&without_idle_line_formats(range), output, streams, now_ns)?,
+        program,
         unwrapped: range.log.stages.iter().any(|stage| matches!(stage, Stage::Unwrap { .. })),
         absent_labels: absent.then(|| absent_labels(&range.log.matchers)),
         by_stream_alone,
         projection: RowProjection {
-            level: !by_stream_alone,
+            level,
             line: counts_bytes(range.op) || !range.log.stages.is_empty(),
             metadata: true,
         },

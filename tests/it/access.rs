@@ -79,9 +79,9 @@ fn doors(selector: &str) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("/api/v1/storage", Vec::new()),
         sql("select * from logs"),
         sql("select * from streams"),
-        sql("with hidden as (select line from logs) select * from hidden where line like '%vault%'"),
-        sql("select a.line from logs a join streams b on b.labels like '%vault%'"),
-        sql("explain select * from logs where labels['service'] = 'secret-vault'"),
+        sql("with hidden as (select line from logs) select * from hidden where line like '%va_lt%'"),
+        sql("select a.line from logs a join streams b on b.labels like '%va_lt%'"),
+        sql("explain select * from logs where labels['service'] like 'secret-va_lt'"),
         sql("select labels['service'], count(*) from logs group by 1"),
         sql("select cast(line as int) from logs"),
     ]
@@ -97,8 +97,7 @@ fn a_hidden_stream_is_as_if_it_were_not_there() {
         ask(&server, "sec-token", path, &params);
         for token in ["dev-token", "audit-token"] {
             let answer = ask(&server, token, path, &params).text().to_lowercase();
-            let asked_for = params.iter().any(|(_, value)| value.contains("vault"));
-            assert!(asked_for || !answer.contains("vault"), "{token} {path} {params:?}: {answer}");
+            assert!(!answer.contains("vault"), "{token} {path} {params:?}: {answer}");
             assert!(
                 !answer.contains("p1@") && !answer.contains("u-1") && !answer.contains("o1@"),
                 "{token} {path} {params:?}: {answer}"

@@ -170,8 +170,12 @@ fn two_processes_write_one_bucket_and_read_each_others_rows() {
     assert_eq!(count(&two), expected + LINES_A_PUSH);
     two.stop();
     settles_at(&one, expected + LINES_A_PUSH);
-    let commits = s3.objects("logs", "a/table/_delta_log").iter().filter(|name| name.ends_with(".json")).count();
-    assert_eq!(commits, 1 + 2 * ROUNDS + 1, "one commit a flush");
+    // The upkeep may have merged files meanwhile, which takes some away.
+    let commits = s3.objects("logs", "a/table/_delta_log");
+    let text = |name: &String| std::fs::read_to_string(directory.path().join("s3/logs").join(name)).expect("readable");
+    let commits = commits.iter().filter(|name| name.ends_with(".json")).map(text);
+    let flushes = commits.filter(|text| text.contains(r#"{"add":"#) && !text.contains(r#"{"remove":"#)).count();
+    assert_eq!(flushes, 2 * ROUNDS + 1, "one commit a flush");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+use super::packed::Form;
 use super::template::{PATH_SEPARATOR, parse};
 
 /// Columns of fields a file has at most; lines with others stay whole.
@@ -12,6 +14,8 @@ const COLUMNS_MAX: usize = 128;
 const SAMPLE_LINES: usize = 8_192;
 /// From this share of different values in the sample on, a column has no dictionary.
 const UNIQUE_SHARE: f64 = 0.5;
+/// From this share of values of one form in the sample on, they are packed.
+const PACKED_SHARE: f64 = 0.5;
 /// Shorter values are no ids worth a filter.
 const ID_BYTES_MIN: usize = 8;
 
@@ -27,12 +31,33 @@ pub struct FieldColumn {
     pub id: bool,
     /// Rows it was chosen for, about: what it weighs when files become one.
     pub rows: u64,
+    /// Values of this form are in it, packed; all others are in the column of the same path without a form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
 }
 
 impl FieldColumn {
     /// Keys from the outermost object inwards.
     pub fn keys(&self) -> Vec<&str> {
         self.path.split(PATH_SEPARATOR).collect()
+    }
+
+    /// The type of its values while they are written.
+    pub(in crate::files) fn written_type(&self) -> DataType {
+        self.form.as_ref().map_or(DataType::Utf8View, |form| DataType::FixedSizeBinary(form.width() as i32))
+    }
+
+    /// The same as they are read: in codes where values repeat.
+    pub(in crate::files) fn read_type(&self) -> DataType {
+        match self.unique {
+            true => self.written_type(),
+            false => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        }
+    }
+
+    /// A value as the column's Bloom filter has it; none where the column cannot have it.
+    pub(in crate::files) fn bloom_key(&self, value: &str) -> Option<Vec<u8>> {
+        self.form.as_ref().map_or_else(|| Some(value.as_bytes().to_vec()), |form| form.packed(value))
     }
 }
 
@@ -70,7 +95,8 @@ impl FieldColumns {
         let columns = seen.into_iter().map(|(path, seen)| {
             let unique = seen.values.len() as f64 > UNIQUE_SHARE * seen.rows as f64 && seen.rows > 16;
             let id = unique && seen.quoted && seen.bytes as u64 >= ID_BYTES_MIN as u64 * seen.rows;
-            FieldColumn { path, unique, id, rows: seen.rows * step as u64 }
+            let form = if id { most_common_form(&seen.values) } else { None };
+            FieldColumn { path, unique, id, rows: seen.rows * step as u64, form }
         });
         Self::most_used(columns.collect())
     }
@@ -79,10 +105,16 @@ impl FieldColumns {
     pub fn union<'c>(files: impl IntoIterator<Item = &'c [FieldColumn]>) -> Self {
         let mut all: HashMap<&str, FieldColumn> = HashMap::new();
         for column in files.into_iter().flatten() {
+            let form = column.form.clone();
             match all.get_mut(column.path.as_str()) {
+                // It comes behind the column without a form.
+                Some(known) if form.is_some() => known.form = known.form.take().or(form),
                 // The larger part decides what the values are like.
                 Some(known) if known.rows >= column.rows => known.rows += column.rows,
-                Some(known) => *known = FieldColumn { rows: known.rows + column.rows, ..column.clone() },
+                Some(known) => {
+                    let (rows, form) = (known.rows + column.rows, known.form.take());
+                    *known = FieldColumn { rows, form, ..column.clone() };
+                }
                 None => {
                     all.insert(&column.path, column.clone());
                 }
@@ -91,11 +123,16 @@ impl FieldColumns {
         Self::most_used(all.into_values().collect())
     }
 
+    /// Of columns one a path, those that are used most; values of a form get a second one.
     fn most_used(mut columns: Vec<FieldColumn>) -> Self {
         columns.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.path.cmp(&b.path)));
         columns.truncate(COLUMNS_MAX);
         columns.sort_by(|a, b| a.path.cmp(&b.path));
-        FieldColumns { columns }
+        let with_packed = columns.into_iter().flat_map(|column| {
+            let packed = column.form.as_ref().filter(|_| column.id).map(|_| column.clone());
+            [FieldColumn { form: None, ..column }].into_iter().chain(packed)
+        });
+        FieldColumns { columns: with_packed.collect() }
     }
 
     pub fn columns(&self) -> &[FieldColumn] {
@@ -107,11 +144,22 @@ impl FieldColumns {
     }
 }
 
+/// The form of most of the values, where there is one.
+fn most_common_form(values: &HashSet<Box<str>>) -> Option<Form> {
+    let mut forms: HashMap<Form, usize> = HashMap::new();
+    for form in values.iter().filter_map(|value| Form::of(value)) {
+        *forms.entry(form).or_default() += 1;
+    }
+    let (form, count) = forms.into_iter().max_by(|(a, n), (b, m)| n.cmp(m).then_with(|| b.cmp(a)))?;
+    (count as f64 >= PACKED_SHARE * values.len() as f64).then_some(form)
+}
+
 /// Names of the columns in the Parquet file, in the manner of JSONPath, each once.
 pub(in crate::files) fn parquet_names(columns: &[FieldColumn]) -> Vec<String> {
     let mut names = Vec::with_capacity(columns.len());
     for (at, column) in columns.iter().enumerate() {
-        let name = format!("$.{}", column.path.replace(PATH_SEPARATOR, "."));
+        let packed = if column.form.is_some() { "#hex" } else { "" };
+        let name = format!("$.{}{packed}", column.path.replace(PATH_SEPARATOR, "."));
         names.push(if names.contains(&name) { format!("{name}#{at}") } else { name });
     }
     names
@@ -138,11 +186,13 @@ mod tests {
                 ("level", false, false, 1_000),
                 ("n", true, false, 1_000),
                 ("trace", true, true, 1_000),
+                ("trace", true, true, 1_000),
                 ("user\u{1f}id", false, false, 1_000)
             ]
         );
-        assert_eq!(parquet_names(&chosen), ["$.level", "$.n", "$.trace", "$.user.id"]);
+        assert_eq!(parquet_names(&chosen), ["$.level", "$.n", "$.trace", "$.trace#hex", "$.user.id"]);
         assert!(columns(&["text".to_owned()]).is_empty());
+        assert_eq!(FieldColumns::union([&chosen[..], &chosen[..]]).columns.len(), chosen.len());
     }
 
     #[test]

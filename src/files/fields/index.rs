@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::FieldColumn;
 use super::facts::{GroupFacts, MayHave, Occurrence};
+use super::packed::Form;
 use super::split::Splitter;
 use super::template::{Member, SLOT, Template};
 
@@ -92,6 +93,11 @@ impl FieldIndex {
         &self.columns
     }
 
+    /// The forms of some columns.
+    pub(super) fn forms(&self, columns: &[u32]) -> Vec<Option<Form>> {
+        columns.iter().map(|at| self.columns[*at as usize].form.clone()).collect()
+    }
+
     pub(super) fn templates(&self) -> &[KnownTemplate] {
         &self.templates
     }
@@ -119,7 +125,9 @@ impl FieldIndex {
     fn value_may_have(&self, row_group: usize, column: u32, text: &str) -> bool {
         let (column, group) = (column as usize, &self.groups[row_group]);
         let facts = if self.columns[column].id { &group.ids } else { &group.others };
+        let form = self.columns[column].form.as_ref();
         facts.get(self.place[column]).is_none_or(|facts| facts.can_have(text) != Occurrence::Never)
+            && form.is_none_or(|form| form.can_have(text.as_bytes()))
     }
 
     /// Whether `member` of a template can have `text`, which has no quote, in its key or in a value.

@@ -6,7 +6,7 @@
 //! Parquet ─ Recipe ─▶ lines, or lines with some members alone
 //! ```
 //!
-//! Reading order: `template` (a line without its values), `columns` (which fields get one), `split` and `rebuild`,
+//! Reading order: `template` (a line without its values), `columns` (which fields get one), `packed` (ids as bytes), `split` and `rebuild`,
 //! `facts` (what no line of a row group has), `index` (the footer).
 //!
 //! Invariants: a line comes back byte by byte; a narrowed line gives the JSON parsers for its members what the
@@ -16,6 +16,7 @@ mod columns;
 mod facts;
 mod index;
 mod noted;
+mod packed;
 mod rebuild;
 mod sought;
 mod split;
@@ -41,6 +42,7 @@ pub(super) use facts::GroupFacts;
 pub use facts::MayHave;
 pub use index::FieldIndex;
 pub(super) use index::{FOOTER_KEY, encode};
+pub use packed::Form;
 pub use rebuild::Members;
 pub(super) use rebuild::Recipe;
 pub(super) use split::Splitter;

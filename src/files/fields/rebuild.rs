@@ -13,12 +13,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray, StringViewArray, UInt32Array, make_view,
+    Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, StringArray, StringViewArray,
+    UInt32Array, make_view,
 };
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{Int32Type, UInt32Type};
 
 use super::index::{FieldIndex, KnownTemplate};
+use super::packed::Form;
 use super::sought::SoughtText;
 use super::template::{Member, SLOT};
 use crate::files::FilesError;
@@ -81,6 +83,8 @@ pub(in crate::files) struct Recipe {
     parts: Vec<Vec<Part>>,
     /// Places of the field columns that are read, ascending.
     columns: Vec<u32>,
+    /// Their forms.
+    forms: Vec<Option<Form>>,
     narrowed: bool,
     /// Lines without it need not be as they are.
     sought: Option<SoughtText>,
@@ -93,30 +97,36 @@ enum Part {
 }
 
 /// The values of one column of a batch.
-enum Values<'a> {
+pub(super) enum Values<'a> {
     View(&'a StringViewArray),
+    Packed(&'a FixedSizeBinaryArray, &'a Form),
     Coded(&'a Int32Array, &'a StringArray),
 }
 
 impl<'a> Values<'a> {
-    fn of(array: &'a ArrayRef) -> Self {
-        match array.as_any_dictionary_opt() {
-            Some(_) => {
+    fn of(array: &'a ArrayRef, form: Option<&'a Form>) -> Self {
+        match (array.as_any_dictionary_opt(), form) {
+            (Some(_), _) => {
                 let coded = array.as_dictionary::<Int32Type>();
                 Values::Coded(coded.keys(), coded.values().as_string())
             }
-            None => Values::View(array.as_string_view()),
+            (None, Some(form)) => Values::Packed(array.as_fixed_size_binary(), form),
+            (None, None) => Values::View(array.as_string_view()),
         }
     }
 
+    /// Appends the value of a row.
     #[inline]
-    fn value(&self, row: usize) -> &'a str {
+    fn push(&self, row: usize, out: &mut Vec<u8>) {
         match self {
-            Values::View(views) => views.value(row),
+            Values::View(views) => out.extend_from_slice(views.value(row).as_bytes()),
+            Values::Packed(packed, form) => form.unpack(packed.value(row), out),
             Values::Coded(keys, values) => {
                 // A null has no code; its template has no slot for the column either.
                 let code = keys.values()[row] as usize;
-                if code < values.len() { values.value(code) } else { "" }
+                if code < values.len() {
+                    out.extend_from_slice(values.value(code).as_bytes());
+                }
             }
         }
     }
@@ -133,7 +143,8 @@ impl Recipe {
             push_parts(&mut parts, &template.text, &template.columns, &columns);
             parts
         });
-        Recipe { parts: parts.collect(), columns, narrowed: false, sought: None }
+        let forms = index.forms(&columns);
+        Recipe { parts: parts.collect(), columns, forms, narrowed: false, sought: None }
     }
 
     /// Lines with the wanted members alone; none where a row group has whole lines, which are not narrowed.
@@ -176,8 +187,10 @@ impl Recipe {
         });
         let parts = parts.collect();
         let required = members.required.as_deref();
-        let sought = required.and_then(|text| SoughtText::new(text, index.only_place(row_group, text, &columns)?));
-        Some(Recipe { parts, columns, narrowed: true, sought })
+        let sought =
+            required.and_then(|text| Some(SoughtText::new(text, index.only_place(row_group, text, &columns)?)));
+        let forms = index.forms(&columns);
+        Some(Recipe { parts, columns, forms, narrowed: true, sought })
     }
 
     /// Places of the field columns that are read, ascending.
@@ -196,15 +209,15 @@ impl Recipe {
         whole: Option<&StringViewArray>,
         fields: &[ArrayRef],
     ) -> Result<ArrayRef, FilesError> {
-        let values: Vec<Values<'_>> = fields.iter().map(Values::of).collect();
+        let forms = self.forms.iter().map(Option::as_ref);
+        let values: Vec<Values<'_>> = fields.iter().zip(forms).map(|(array, form)| Values::of(array, form)).collect();
         if self.narrowed
             && let Some(numbered) = self.numbered(template, &values)?
         {
             return Ok(numbered);
         }
         if let Some(sought) = &self.sought
-            && let Values::View(of_column) = &values[sought.column]
-            && let Some(rows) = sought.rows(of_column)
+            && let Some(rows) = sought.rows(&values[sought.column])
         {
             return self.picked(template, &values, &rows);
         }
@@ -244,7 +257,7 @@ impl Recipe {
         for part in self.parts_of(template)? {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Value(at) => out.extend_from_slice(values[*at].value(row).as_bytes()),
+                Part::Value(at) => values[*at].push(row, out),
             }
         }
         Ok(())
@@ -264,17 +277,25 @@ impl Recipe {
         if combinations > NUMBERED_MAX {
             return Ok(None);
         }
+        // Column by column: the loops have no branches where a column has no nulls.
+        let mut combination_of: Vec<u32> = template.values().iter().map(|template| *template as u32).collect();
+        for (keys, width) in &coded {
+            let (null, width) = (*width as u32 - 1, *width as u32);
+            let pairs = combination_of.iter_mut().zip(keys.values());
+            match keys.nulls() {
+                None => pairs.for_each(|(all, code)| *all = all.wrapping_mul(width).wrapping_add(*code as u32)),
+                Some(nulls) => pairs.zip(nulls).for_each(|((all, code), is_valid)| {
+                    let code = if is_valid { *code as u32 } else { null };
+                    *all = all.wrapping_mul(width).wrapping_add(code);
+                }),
+            }
+        }
         let mut number_of = vec![u32::MAX; combinations];
         let mut numbers: Vec<u32> = Vec::with_capacity(template.len());
         let mut lines = LineBuilder::default();
-        for row in 0..template.len() {
-            let mut combination = template.values()[row] as usize;
-            for (keys, width) in &coded {
-                let code = if keys.is_null(row) { width - 1 } else { keys.values()[row] as usize };
-                combination = combination * width + code;
-            }
-            let number =
-                number_of.get_mut(combination).ok_or(FilesError::NoTemplate { number: template.value(row) })?;
+        for (row, combination) in combination_of.into_iter().enumerate() {
+            let number = number_of.get_mut(combination as usize);
+            let number = number.ok_or(FilesError::NoTemplate { number: template.value(row) })?;
             if *number == u32::MAX {
                 *number = lines.views.len() as u32;
                 self.push_line(template.value(row), values, row, &mut lines.block)?;

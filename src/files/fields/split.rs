@@ -5,19 +5,19 @@
 //!      └ else parsed ─▶ a known template, a new one, or the whole line
 //! ```
 //!
-//! Values are views of the lines' own buffers: nothing is copied. Work for a line of a known kind is one walk over it.
+//! Values are views of the lines' own buffers: nothing but packed ids is copied. Work for a line of a known kind is one walk over it.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int32Array, StringViewArray, make_view, new_null_array};
-use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, Int32Array, StringViewArray, make_view, new_null_array};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 
-use super::columns::FieldColumns;
+use super::columns::{FieldColumn, FieldColumns};
 use super::facts::{GroupFacts, Trigrams, ValueFacts};
 use super::noted::Noted;
+use super::packed::Form;
 use super::template::{Parsed, SLOT, Template, match_pieces, parse};
 use crate::files::FilesError;
 
@@ -32,7 +32,7 @@ const RECENT: usize = 4;
 #[derive(Debug)]
 pub(in crate::files) struct Splitter {
     columns: FieldColumns,
-    by_path: HashMap<String, u32>,
+    by_path: HashMap<String, OfPath>,
     /// How each column is noted.
     places: Vec<Place>,
     templates: Vec<Known>,
@@ -47,6 +47,14 @@ pub(in crate::files) struct Splitter {
     in_facts: Vec<bool>,
 }
 
+/// The columns of one path.
+#[derive(Debug, Clone, Copy)]
+struct OfPath {
+    plain: u32,
+    /// That of the values which have its form.
+    packed: Option<u32>,
+}
+
 /// Place of a column among those of its sort.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -58,6 +66,10 @@ enum Place {
 struct Known {
     template: Template,
     pieces: Vec<Box<str>>,
+    /// Slots whose column is packed.
+    packed: Vec<usize>,
+    /// The template of lines of the same text with a value of another form, once there is one.
+    plain: Option<u32>,
 }
 
 /// The columns that lines became.
@@ -73,13 +85,49 @@ pub(in crate::files) struct SplitLines {
 
 /// One column of a batch while it is filled.
 struct Filling {
-    views: Vec<u128>,
+    values: FillingValues,
     valid: Vec<bool>,
+}
+
+enum FillingValues {
+    Views(Vec<u128>),
+    /// By row, all of one width.
+    Packed(Vec<u8>, usize),
+}
+
+impl Filling {
+    fn new(column: &FieldColumn, rows: usize) -> Self {
+        let values = match column.form.as_ref().map(Form::width) {
+            Some(width) => FillingValues::Packed(vec![0; rows * width], width),
+            None => FillingValues::Views(vec![0; rows]),
+        };
+        Filling { values, valid: vec![false; rows] }
+    }
+
+    fn finish(self, lines: &StringViewArray) -> Result<ArrayRef, FilesError> {
+        let nulls = Some(NullBuffer::new(BooleanBuffer::collect_bool(self.valid.len(), |row| self.valid[row])));
+        Ok(match self.values {
+            FillingValues::Views(views) => {
+                let buffers = lines.data_buffers().to_vec();
+                Arc::new(StringViewArray::try_new(ScalarBuffer::from(views), buffers, nulls)?)
+            }
+            FillingValues::Packed(bytes, width) => {
+                Arc::new(FixedSizeBinaryArray::try_new(width as i32, Buffer::from_vec(bytes), nulls)?)
+            }
+        })
+    }
 }
 
 impl Splitter {
     pub(in crate::files) fn new(columns: FieldColumns) -> Self {
-        let by_path = columns.columns.iter().zip(0..).map(|(column, at)| (column.path.clone(), at)).collect();
+        let mut by_path: HashMap<String, OfPath> = HashMap::new();
+        for (column, at) in columns.columns.iter().zip(0..) {
+            // The column without a form comes first.
+            let of_path = by_path.entry(column.path.clone()).or_insert(OfPath { plain: at, packed: None });
+            if column.form.is_some() {
+                of_path.packed = Some(at);
+            }
+        }
         let (mut ids, mut others) = (0, 0);
         let place = |id: bool| {
             let (next, place): (_, fn(usize) -> Place) =
@@ -136,6 +184,7 @@ impl Splitter {
         for (row, view) in lines.views().iter().enumerate() {
             let line = lines.value(row);
             let kind = self.kind_of(line, &mut values);
+            let kind = kind.and_then(|kind| self.pack(kind, row, rows, line, &values, &mut filling));
             template.push(kind.map(|kind| kind as i32));
             whole.push(kind.is_none());
             let Some(kind) = kind else {
@@ -147,26 +196,22 @@ impl Splitter {
             // A line of up to 12 bytes has no buffer, and neither have its values.
             let (block, offset) = ((*view >> 64) as u32, (*view >> 96) as u32);
             for (column, range) in self.templates[kind as usize].template.columns.iter().zip(&values) {
-                let value = &line.as_bytes()[range.start as usize..range.end as usize];
                 let of_column = filling[*column as usize]
-                    .get_or_insert_with(|| Filling { views: vec![0; rows], valid: vec![false; rows] });
-                let at = if value.len() > 12 { offset + range.start } else { 0 };
-                of_column.views[row] = make_view(value, block, at);
+                    .get_or_insert_with(|| Filling::new(&self.columns.columns[*column as usize], rows));
+                if let FillingValues::Views(views) = &mut of_column.values {
+                    let value = &line.as_bytes()[range.start as usize..range.end as usize];
+                    let at = if value.len() > 12 { offset + range.start } else { 0 };
+                    views[row] = make_view(value, block, at);
+                }
                 of_column.valid[row] = true;
             }
         }
         self.values = values;
         let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| whole[row]));
         let line = StringViewArray::try_new(lines.views().clone(), lines.data_buffers().to_vec(), Some(nulls))?;
-        let fields = filling.into_iter().map(|of_column| {
-            of_column.map_or_else(
-                || Ok(new_null_array(&DataType::Utf8View, rows)),
-                |Filling { views, valid }| {
-                    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| valid[row]));
-                    let buffers = lines.data_buffers().to_vec();
-                    Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(views), buffers, Some(nulls))?) as ArrayRef)
-                },
-            )
+        let fields = filling.into_iter().zip(&self.columns.columns).map(|(of_column, column)| match of_column {
+            Some(of_column) => of_column.finish(lines),
+            None => Ok(new_null_array(&column.written_type(), rows)),
         });
         let fields = fields.collect::<Result<Vec<_>, FilesError>>()?;
         Ok(SplitLines { template: Arc::new(Int32Array::from(template)), line: Arc::new(line), fields })
@@ -192,19 +237,68 @@ impl Splitter {
         Some(kind)
     }
 
+    /// Packs the values of a line that are to be; answers the kind that it is, another one where a value has another
+    /// form.
+    fn pack(
+        &mut self,
+        kind: u32,
+        row: usize,
+        rows: usize,
+        line: &str,
+        values: &[Range<u32>],
+        filling: &mut [Option<Filling>],
+    ) -> Option<u32> {
+        let known = &self.templates[kind as usize];
+        let fits = known.packed.iter().all(|slot| {
+            let at = known.template.columns[*slot] as usize;
+            let column = &self.columns.columns[at];
+            let (Some(form), Range { start, end }) = (&column.form, values[*slot].clone()) else { return false };
+            let of_column = filling[at].get_or_insert_with(|| Filling::new(column, rows));
+            let FillingValues::Packed(bytes, width) = &mut of_column.values else { return false };
+            let out = &mut bytes[row * *width..(row + 1) * *width];
+            let fits = form.pack(&line.as_bytes()[start as usize..end as usize], out);
+            if !fits {
+                out.fill(0);
+            }
+            fits
+        });
+        if fits { Some(kind) } else { self.plain(kind) }
+    }
+
+    /// The kind of lines like those of `kind` with no value packed.
+    fn plain(&mut self, kind: u32) -> Option<u32> {
+        let number = self.templates.len();
+        let known = &mut self.templates[kind as usize];
+        if known.plain.is_none() && number < TEMPLATES_MAX {
+            known.plain = Some(number as u32);
+            let mut template = known.template.clone();
+            for slot in &known.packed {
+                let column = &self.columns.columns[template.columns[*slot] as usize];
+                template.columns[*slot] = self.by_path[&column.path].plain;
+            }
+            let pieces = known.pieces.clone();
+            self.templates.push(Known { template, pieces, packed: Vec::new(), plain: None });
+            self.in_facts.push(false);
+        }
+        self.templates[kind as usize].plain
+    }
+
     /// A kind of line that was not met before.
     fn admit(&mut self, parsed: &Parsed) -> Option<u32> {
-        let columns: Option<Vec<u32>> = parsed.paths.iter().map(|path| self.by_path.get(path).copied()).collect();
-        let Some(columns) = columns.filter(|_| self.templates.len() < TEMPLATES_MAX) else {
+        let of_paths: Option<Vec<OfPath>> = parsed.paths.iter().map(|path| self.by_path.get(path).copied()).collect();
+        let Some(of_paths) = of_paths.filter(|_| self.templates.len() < TEMPLATES_MAX) else {
             if self.by_text.len() < TEMPLATES_MAX + REFUSED_MAX {
                 self.by_text.insert(parsed.text.clone(), None);
             }
             return None;
         };
         let number = self.templates.len() as u32;
+        let packed = of_paths.iter().enumerate().filter(|(_, of_path)| of_path.packed.is_some()).map(|(slot, _)| slot);
+        let packed = packed.collect();
+        let columns = of_paths.iter().map(|of_path| of_path.packed.unwrap_or(of_path.plain)).collect();
         let template = Template { text: parsed.text.clone(), columns, members: parsed.members.clone() };
         let pieces = template.pieces().map(Box::from).collect();
-        self.templates.push(Known { template, pieces });
+        self.templates.push(Known { template, pieces, packed, plain: None });
         self.in_facts.push(false);
         self.by_text.insert(parsed.text.clone(), Some(number));
         Some(number)

@@ -33,7 +33,7 @@ fn through(lines: &[String], members: Option<&Members>, coded: bool) -> (Vec<Str
         .iter()
         .map(|column| {
             let values = &split.fields[*column as usize];
-            match coded {
+            match coded && values.data_type() == &DataType::Utf8View {
                 true => coded_values(values),
                 false => values.clone(),
             }
@@ -113,6 +113,23 @@ fn a_text_narrows_to_the_members_that_may_have_it() {
 }
 
 #[test]
+fn ids_of_one_form_are_packed_and_others_are_not() {
+    let mut lines: Vec<String> =
+        (0..60).map(|at| format!(r#"{{"id":"req_{:08x}","n":{at}}}"#, at * 0x0123_4567)).collect();
+    lines.push(r#"{"id":"another form","n":7}"#.to_owned());
+    lines.push(r#"{"id":"req_0123456G","n":7}"#.to_owned());
+    let columns = FieldColumns::choose(lines.iter().map(String::as_str));
+    let packed = columns.columns().iter().filter(|column| column.form.is_some());
+    assert_eq!(packed.map(|column| &*column.path).collect::<Vec<_>>(), ["id"]);
+    let (back, is_split) = through(&lines, None, false);
+    assert!(is_split);
+    assert_eq!(back, lines);
+    let id = Members::new(|member| member.key == "id");
+    let (narrowed, _) = through(&lines, Some(&id), false);
+    assert_eq!((&*narrowed[1], &*narrowed[60]), (r#"{"id":"req_01234567"}"#, r#"{"id":"another form"}"#));
+}
+
+#[test]
 fn lines_that_are_no_json_stay_whole() {
     let lines = owned(&["plain text", r#"{"a":1}"#, "level=info msg=x", r#"{"a":"broken"#, ""]);
     let (back, is_split) = through(&lines, None, false);
@@ -126,6 +143,8 @@ fn json_line() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec!["a", "b", "a_b", "trace", "ключ", "x y", "e\\n", ""]);
     let scalar = prop_oneof![
         "[a-z\\\\/\" żó]{0,20}".prop_map(|text| serde_json::to_string(&text).expect("text")),
+        "[0-9a-f]{16}".prop_map(|id| format!("\"{id}\"")),
+        "req_[0-9a-f]{8}".prop_map(|id| format!("\"{id}\"")),
         any::<i32>().prop_map(|n| n.to_string()),
         Just("1.50".to_owned()),
         Just("true".to_owned()),

@@ -30,7 +30,8 @@ const WRITER_VERSION: i32 = 2;
 /// |---|---|
 /// | 1 | every file has its lines whole |
 /// | 2 | lines that are JSON may be in columns of their fields, and `line` null |
-const FORMAT: u32 = 2;
+/// | 3 | ids in such columns may be packed |
+const FORMAT: u32 = 3;
 const FORMAT_KEY: &str = "millrace.format";
 /// Tag of a file: its ingest sequence.
 const TAG_SEQ: &str = "millrace.seq";

@@ -4,6 +4,8 @@
 //! stream, a level and a line decide what a pipeline makes of a row, so it runs once for each three. Streams that it
 //! cannot tell apart count as one, and levels too.
 
+use std::ops::Range;
+
 use arrow::array::{Array, StringViewArray};
 use datafusion::common::Result as DfResult;
 
@@ -85,8 +87,24 @@ impl<'a> KnownRows<'a> {
         Some(KnownRows { numbers, lines, levels, fates: vec![(u32::MAX, Fate::Dropped); entries] })
     }
 
+    /// Counts rows by place, into as many numbers as there are places.
+    pub(super) fn count(&self, rows: Range<usize>, counts: &mut [u32]) {
+        let numbers = &self.numbers[rows.clone()];
+        match self.levels.get(rows) {
+            Some(levels) => numbers.iter().zip(levels).for_each(|(number, level)| {
+                counts[usize::from(*level) * self.lines + *number as usize] += 1;
+            }),
+            None => numbers.iter().for_each(|number| counts[*number as usize] += 1),
+        }
+    }
+
+    /// Rows with the same place, among those of one class of streams, have the same fate.
+    pub(super) fn places(&self) -> usize {
+        self.fates.len()
+    }
+
     #[inline]
-    fn place(&self, row: usize) -> usize {
+    pub(super) fn place(&self, row: usize) -> usize {
         let level = self.levels.get(row).copied().unwrap_or(0);
         usize::from(level) * self.lines + self.numbers[row] as usize
     }
@@ -94,7 +112,13 @@ impl<'a> KnownRows<'a> {
     /// What became of a row like this one. A row that is refused is to be run again: its time matters.
     #[inline]
     pub(super) fn fate(&self, row: usize, class: u32) -> Option<Fate> {
-        let (of_class, fate) = self.fates[self.place(row)];
+        self.fate_at(self.place(row), class)
+    }
+
+    /// The same for rows with this place.
+    #[inline]
+    pub(super) fn fate_at(&self, place: usize, class: u32) -> Option<Fate> {
+        let (of_class, fate) = self.fates[place];
         (of_class == class && fate != Fate::Refused).then_some(fate)
     }
 

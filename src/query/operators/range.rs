@@ -9,6 +9,7 @@
 //! Work per row does not depend on range or step.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Builder, ListBuilder, RecordBatch, StringArray};
@@ -36,6 +37,9 @@ use crate::query::panes::{RangeState, Windows};
 use crate::query::row::Row;
 use crate::types::labels::Labels;
 use crate::types::rows::Rows;
+
+/// Places up to which rows are counted by place before their fates are looked at.
+const PLACES_COUNTED_MAX: usize = 1_024;
 
 pub static SERIES_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -235,31 +239,96 @@ impl KnownRows<'_> {
         runner: &mut RowRunner,
         partial: &mut Partial,
     ) -> DfResult<()> {
-        for row in 0..rows.len() {
-            let class = runner.class_of(rows.stream[row]);
-            let fate = match self.fate(row, class) {
-                Some(fate) => fate,
-                None => {
-                    let mut fate = Fate::Dropped;
-                    runner.run(rows, row..row + 1, |row, mut kept| {
-                        fate = match kept.error() {
-                            Some(error) => {
-                                partial.refuse(rows.ts[row], || pipeline_error(error, &kept.labels()));
-                                Fate::Refused
-                            }
-                            None => Fate::Kept(partial.series.of(&mut kept), row_value(spec, &kept)),
-                        };
-                        Ok(())
-                    })?;
-                    self.note(row, class, fate);
-                    fate
+        let mut counts = Vec::new();
+        let mut start = 0;
+        while start < rows.len() {
+            let stream = rows.stream[start];
+            let run = start..start + rows.stream[start..].iter().take_while(|other| **other == stream).count();
+            start = run.end;
+            let class = runner.class_of(stream);
+            if partial.state.counts() && self.places() <= PLACES_COUNTED_MAX && rows.ts[run.clone()].is_sorted() {
+                counts.resize(self.places(), 0);
+                self.count_run(rows, run, class, &mut counts, spec, runner, partial)?;
+                continue;
+            }
+            for row in run {
+                if let Fate::Kept(series, value) = self.decide(rows, row, class, spec, runner, partial)? {
+                    partial.state.add(series, rows.ts[row], value);
                 }
-            };
-            if let Fate::Kept(series, value) = fate {
-                partial.state.add(series, rows.ts[row], value);
             }
         }
         Ok(())
+    }
+
+    /// Counts the rows of one stream, in order of time: rows that are equal and in the same windows together.
+    #[expect(clippy::too_many_arguments)]
+    fn count_run(
+        &mut self,
+        rows: &Rows<'_>,
+        run: Range<usize>,
+        class: u32,
+        counts: &mut [u32],
+        spec: &RangeSpec,
+        runner: &mut RowRunner,
+        partial: &mut Partial,
+    ) -> DfResult<()> {
+        let mut start = run.start;
+        while start < run.end {
+            let (windows, together) = partial.state.together(&rows.ts[start..run.end]);
+            let equal = start..start + together;
+            start = equal.end;
+            if together < counts.len() {
+                for row in equal {
+                    if let Fate::Kept(series, value) = self.decide(rows, row, class, spec, runner, partial)? {
+                        partial.state.add_counted(series, windows, 1, value);
+                    }
+                }
+                continue;
+            }
+            self.count(equal.clone(), counts);
+            for (place, lines) in counts.iter_mut().enumerate().filter(|(_, lines)| **lines > 0) {
+                let lines = std::mem::take(lines);
+                let fate = match self.fate_at(place, class) {
+                    Some(fate) => fate,
+                    None => {
+                        let Some(row) = equal.clone().find(|row| self.place(*row) == place) else { continue };
+                        self.decide(rows, row, class, spec, runner, partial)?
+                    }
+                };
+                if let Fate::Kept(series, value) = fate {
+                    partial.state.add_counted(series, windows, i64::from(lines), value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes of a row.
+    fn decide(
+        &mut self,
+        rows: &Rows<'_>,
+        row: usize,
+        class: u32,
+        spec: &RangeSpec,
+        runner: &mut RowRunner,
+        partial: &mut Partial,
+    ) -> DfResult<Fate> {
+        if let Some(fate) = self.fate(row, class) {
+            return Ok(fate);
+        }
+        let mut fate = Fate::Dropped;
+        runner.run(rows, row..row + 1, |row, mut kept| {
+            fate = match kept.error() {
+                Some(error) => {
+                    partial.refuse(rows.ts[row], || pipeline_error(error, &kept.labels()));
+                    Fate::Refused
+                }
+                None => Fate::Kept(partial.series.of(&mut kept), row_value(spec, &kept)),
+            };
+            Ok(())
+        })?;
+        self.note(row, class, fate);
+        Ok(fate)
     }
 }
 

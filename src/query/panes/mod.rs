@@ -162,14 +162,29 @@ impl RangeState {
             return;
         }
         let mut rest = times;
-        while let Some(ts) = rest.first() {
-            let steps = self.steps_of(*ts);
-            let until = self.last.map_or(*ts, |found| found.to);
-            let together = rest.partition_point(|ts| *ts <= until).max(1);
-            if let Some((first, last)) = steps {
-                self.count(series, first, last, together as i64, together as i64);
-            }
+        while !rest.is_empty() {
+            let (windows, together) = self.together(rest);
+            self.add_counted(series, windows, together as i64, 1.0);
             rest = &rest[together..];
+        }
+    }
+
+    /// Whether samples are counted, so that equal ones can be added together.
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// How many of the first of `times`, which ascend and are not empty, are in the same windows, and in which.
+    pub fn together(&mut self, times: &[i64]) -> (Option<(usize, usize)>, usize) {
+        let windows = self.steps_of(times[0]);
+        let until = self.last.map_or(times[0], |found| found.to);
+        (windows, times.partition_point(|ts| *ts <= until).max(1))
+    }
+
+    /// Adds `lines` samples of one value to a state that counts; to no window: none.
+    pub fn add_counted(&mut self, series: u32, windows: Option<(usize, usize)>, lines: i64, value: f64) {
+        if let Some((first, last)) = windows {
+            self.count(series, first, last, lines, lines.saturating_mul(value as i64));
         }
     }
 

@@ -21,6 +21,7 @@ use super::pattern::PatternParser;
 use super::regexp::RegexpParser;
 use super::unwrap::UnwrapStep;
 use crate::logql::ast::{FieldExtraction, FormatSource, Grouping, Stage};
+use crate::logql::logfmt_key::logfmt_key;
 
 /// Why a pipeline cannot run: Loki's words, and the stage (from 0) they are about when it is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -206,8 +207,11 @@ fn compile_stage(stage: &Stage) -> Result<Step, CompileError> {
             Step::Logfmt { strict: *strict, keep_empty: *keep_empty }
         }
         Stage::Logfmt { strict, fields, .. } => {
-            let fields = fields.iter().map(|field| (Name::new(&field.label), logfmt_key(&field.expression)));
-            Step::LogfmtFields(LogfmtFields::new(fields.collect(), *strict))
+            let fields = fields.iter().map(|field| {
+                let key = logfmt_key(&field.expression).map_err(|error| unreadable(field, &error))?;
+                Ok((Name::new(&field.label), key.into()))
+            });
+            Step::LogfmtFields(LogfmtFields::new(fields.collect::<Result<_, CompileError>>()?, *strict))
         }
         Stage::Regexp { pattern } => Step::Regexp(RegexpParser::new(pattern)?),
         Stage::Pattern { pattern } => Step::Pattern(PatternParser::new(pattern)?),
@@ -225,8 +229,7 @@ fn compile_stage(stage: &Stage) -> Result<Step, CompileError> {
 fn json_path(field: &FieldExtraction) -> Result<Vec<PathStep>, CompileError> {
     use crate::logql::json_path::{JsonPathStep, parse_json_path};
 
-    let path = parse_json_path(&field.expression)
-        .map_err(|error| CompileError::new(format!("cannot parse expression [{}]: {error}", field.expression)))?;
+    let path = parse_json_path(&field.expression).map_err(|error| unreadable(field, &error.to_string()))?;
     let step = |step: JsonPathStep| match step {
         JsonPathStep::Key(key) => PathStep::Key(key.into()),
         JsonPathStep::Index(index) => PathStep::Index(index),
@@ -234,11 +237,8 @@ fn json_path(field: &FieldExtraction) -> Result<Vec<PathStep>, CompileError> {
     Ok(path.into_iter().map(step).collect())
 }
 
-/// The key in an expression: `key` or `"key"`.
-fn logfmt_key(expression: &str) -> Box<str> {
-    let trimmed = expression.trim_matches([' ', '\t', '\n']);
-    let quoted = trimmed.strip_prefix('"').map(|rest| rest.split(['"', ']']).next().unwrap_or_default());
-    quoted.unwrap_or(trimmed).into()
+fn unreadable(field: &FieldExtraction, error: &str) -> CompileError {
+    CompileError::new(format!("cannot parse expression [{}]: {error}", field.expression))
 }
 
 /// Whether the grouping is anything but `without ()`.

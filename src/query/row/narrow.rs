@@ -60,6 +60,13 @@ impl RowPipeline {
         by_name.then(|| self.hints.required.iter().chain(grouped).map(|name| &*name.text).collect())
     }
 
+    /// Whether the level of a row, which is a label `name`, can make a difference: to a series, or to what is said of a
+    /// row that could not be parsed.
+    pub fn sees_level(&self, name: &str) -> bool {
+        let fails = self.steps.iter().any(|step| !matches!(step, Step::LineFilter(_)));
+        fails || self.seen_names().is_none_or(|seen| seen.iter().any(|seen| seen.starts_with(name)))
+    }
+
     /// The members that a parser makes labels of.
     fn parsed_members(&self, parser: Option<&Step>) -> Option<Members> {
         match parser {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Slices of a row group grow: few rows are enough for most questions, and a question that needs all of them shall not
-//! pay for many small reads.
+//! pay for many small reads. Where a few members of the lines tell which rows may be wanted, whole lines wait until
+//! there are enough of those ([`Candidates`]).
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result as DfResult;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
+use super::candidates::{Candidates, TimedRow};
 use super::reader::UnitReader;
 use super::{RowGroup, ScanUnit, UnitPlace};
 use crate::files::select::{Segment, Selected};
@@ -26,12 +28,15 @@ const FIRST_ROWS_MIN: usize = 256;
 const FIRST_ROWS_MAX: usize = 8_192;
 /// How much more the next slice has.
 const GROWTH: usize = 4;
+/// The same where rows are chosen by a few members: most questions that do are about rare rows.
+const CANDIDATES_GROWTH: usize = 16;
 
 /// The units of one partition.
 pub(super) struct InTime {
     reader: UnitReader,
     direction: Direction,
     waiting: Vec<Waiting>,
+    candidates: Candidates,
 }
 
 /// A unit of which rows are left.
@@ -49,11 +54,13 @@ struct Slices {
     left: TimeRange,
     /// Rows of the next slice, about.
     rows: usize,
+    growth: usize,
 }
 
 impl InTime {
     pub(super) fn new(reader: UnitReader, units: Vec<ScanUnit>, direction: Direction) -> Self {
-        InTime { reader, direction, waiting: units.into_iter().map(Waiting::Unopened).collect() }
+        let candidates = Candidates::new(direction, reader.request.enough_rows);
+        InTime { reader, direction, waiting: units.into_iter().map(Waiting::Unopened).collect(), candidates }
     }
 
     pub(super) fn batches(self) -> BoxStream<'static, DfResult<RecordBatch>> {
@@ -78,9 +85,13 @@ impl InTime {
                         }
                         UnitPlace::RowGroup(group) => {
                             let times = self.reader.times(&group).await?;
-                            let rows = self.reader.request.enough_rows.clamp(FIRST_ROWS_MIN, FIRST_ROWS_MAX);
+                            let (rows, growth) = match self.reader.prefilter(&group) {
+                                Some(_) => (FIRST_ROWS_MAX, CANDIDATES_GROWTH),
+                                None => (self.reader.request.enough_rows.clamp(FIRST_ROWS_MIN, FIRST_ROWS_MAX), GROWTH),
+                            };
                             let left = self.reader.request.range;
-                            self.waiting.push(Waiting::Open(Box::new(Slices { unit, group, times, left, rows })));
+                            let slices = Slices { unit, group, times, left, rows, growth };
+                            self.waiting.push(Waiting::Open(Box::new(slices)));
                         }
                     }
                 }
@@ -88,14 +99,33 @@ impl InTime {
                     let useful = self.reader.range();
                     slices.left = intersection(slices.left, useful);
                     let Some(selected) = slices.take(self.direction) else { continue };
-                    let (part, hides) = (slices.unit.part, slices.unit.hides.clone());
                     let group = RowGroup { selected, ..slices.group.clone() };
+                    let Some(prefilter) = self.reader.prefilter(&group) else {
+                        let (part, hides) = (slices.unit.part, slices.unit.hides.clone());
+                        self.waiting.push(Waiting::Open(slices));
+                        return self.reader.clone().read_selected(group, part, hides).map(Some);
+                    };
+                    let kept = self.reader.prefiltered(&group, slices.unit.part, prefilter).await?;
+                    self.candidates.add(&slices.unit, &slices.group, slices.timed(&kept));
                     self.waiting.push(Waiting::Open(slices));
-                    return self.reader.clone().read_rows(group, part, hides).await.map(Some);
+                    if self.candidates.are_enough() {
+                        return self.candidates_read().map(Some);
+                    }
                 }
             }
         }
-        Ok(None)
+        if self.candidates.is_empty() { Ok(None) } else { self.candidates_read().map(Some) }
+    }
+
+    /// Whole lines of the candidates that come first.
+    fn candidates_read(&mut self) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let range = self.reader.range();
+        let reads = self
+            .candidates
+            .take(range)
+            .into_iter()
+            .map(|(unit, group)| self.reader.clone().read_selected(group, unit.part, unit.hides));
+        Ok(stream::iter(reads.collect::<DfResult<Vec<_>>>()?).flatten().boxed())
     }
 
     /// Place of the unit whose rows come first.
@@ -132,7 +162,7 @@ impl Slices {
             Direction::Backward => self.left.end = slice.start,
             Direction::Forward => self.left.start = slice.end,
         }
-        self.rows = self.rows.saturating_mul(GROWTH);
+        self.rows = self.rows.saturating_mul(self.growth);
         let mut segments = Vec::new();
         for (segment, rows) in self.within(slice) {
             if !rows.is_empty() {
@@ -141,6 +171,24 @@ impl Slices {
             }
         }
         Some(Selected { segments, ..self.group.selected.clone() })
+    }
+
+    /// Rows of the row group with their streams and times.
+    fn timed(&self, rows: &Selected) -> Vec<TimedRow> {
+        let mut timed = Vec::with_capacity(rows.rows());
+        let (mut whole, mut before) = (self.group.selected.segments.iter().peekable(), 0);
+        for segment in &rows.segments {
+            while let Some(passed) = whole.next_if(|whole| whole.rows.end <= segment.rows.start) {
+                before += passed.rows.len();
+            }
+            let Some(within) = whole.peek() else { break };
+            timed.extend(segment.rows.clone().map(|row| TimedRow {
+                row: row as u32,
+                stream: segment.stream,
+                ts: self.times[before + row - within.rows.start],
+            }));
+        }
+        timed
     }
 
     /// The shortest part of what is left, from its end, that has rows enough; all of it when there are not.

@@ -8,6 +8,7 @@
 //! (`in_time`), and a [`TimeBound`] that the consumer tightens makes the rest fall away: `limit 100` backward reads the
 //! newest rows alone.
 
+mod candidates;
 mod in_time;
 mod reader;
 
@@ -66,6 +67,13 @@ struct RowGroup {
     file: Arc<DataFile>,
     index: Arc<FileIndex>,
     selected: Selected,
+}
+
+impl RowGroup {
+    /// Whether every line was taken apart into columns.
+    fn is_split(&self) -> bool {
+        self.index.fields.as_ref().is_some_and(|fields| fields.is_split(self.selected.row_group))
+    }
 }
 
 /// What to read.

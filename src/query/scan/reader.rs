@@ -12,10 +12,10 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::{HEAD_UNIT_ROWS, RowGroup, ScanCounters, ScanRequest, ScanUnit, UnitPlace, external};
 use crate::catalog::Hide;
+use crate::files::FileIndexes;
 use crate::files::read::{Wanted, read};
 use crate::files::select::Selected;
 use crate::files::skip::{may_have, values_are_texts};
-use crate::files::{DataFile, FileIndex, FileIndexes};
 use crate::head::HeadPart;
 use crate::query::hiding::{project, widened, without_hidden};
 use crate::query::operators::known::each_kept;
@@ -84,24 +84,40 @@ impl UnitReader {
         Ok(stream::iter(slices).boxed())
     }
 
-    /// The stream holds the file: the vacuum leaves alone what someone reads.
+    /// Rows of a row group that the prefilter keeps, whole.
     pub(super) async fn read_rows(
         self,
         group: RowGroup,
         part: usize,
         hides: Vec<Arc<Hide>>,
     ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
-        let RowGroup { file, index, mut selected } = group;
-        let pushdown = self.request.pushdown.clone();
-        let is_split = index.fields.as_ref().is_some_and(|fields| fields.is_split(selected.row_group));
-        if let Some(prefilter) = pushdown.prefilter.as_ref().filter(|_| is_split) {
-            let by_texts = prefilter.by_texts.as_deref().filter(|_| values_are_texts(&index, selected.row_group));
-            let prefilter = by_texts.unwrap_or(prefilter);
-            selected = self.prefiltered(&file, &index, selected, part, prefilter).await?;
-            if selected.is_empty() {
-                return Ok(stream::empty().boxed());
-            }
+        let selected = match self.prefilter(&group) {
+            Some(prefilter) => self.prefiltered(&group, part, prefilter).await?,
+            None => group.selected.clone(),
+        };
+        if selected.is_empty() {
+            return Ok(stream::empty().boxed());
         }
+        self.read_selected(RowGroup { selected, ..group }, part, hides)
+    }
+
+    /// What tells by a few members of the lines of a row group that most of its rows are not wanted.
+    pub(super) fn prefilter(&self, group: &RowGroup) -> Option<&Prefilter> {
+        let prefilter = self.request.pushdown.prefilter.as_ref().filter(|_| group.is_split())?;
+        let by_texts = prefilter.by_texts.as_deref();
+        Some(by_texts.filter(|_| values_are_texts(&group.index, group.selected.row_group)).unwrap_or(prefilter))
+    }
+
+    /// The selected rows of a row group. The stream holds the file: the vacuum leaves alone what someone reads.
+    pub(super) fn read_selected(
+        self,
+        group: RowGroup,
+        part: usize,
+        hides: Vec<Arc<Hide>>,
+    ) -> DfResult<BoxStream<'static, DfResult<RecordBatch>>> {
+        let is_split = group.is_split();
+        let RowGroup { file, index, selected } = group;
+        let pushdown = self.request.pushdown.clone();
         let columns = widened(self.request.projection, &hides);
         // Hides decide by whole lines.
         let members = pushdown.members.as_ref().filter(|_| is_split && hides.is_empty());
@@ -134,19 +150,13 @@ impl UnitReader {
     }
 
     /// The rows that the first stages of the pipeline do not drop, found by a few members of the lines.
-    async fn prefiltered(
-        &self,
-        file: &Arc<DataFile>,
-        index: &Arc<FileIndex>,
-        selected: Selected,
-        part: usize,
-        prefilter: &Prefilter,
-    ) -> DfResult<Selected> {
+    pub(super) async fn prefiltered(&self, group: &RowGroup, part: usize, prefilter: &Prefilter) -> DfResult<Selected> {
+        let RowGroup { file, index, selected } = group;
         let of_labels = prefilter.program.pipeline.needs_metadata();
         let columns = RowProjection { line: true, level: of_labels, metadata: of_labels };
         let wanted = Wanted { columns, members: Some(&prefilter.members), batch_rows: NARROW_BATCH_ROWS };
         let reader = self.indexes.reader(file);
-        let mut batches = read(file.path.clone(), reader, index, &selected, wanted).map_err(external)?;
+        let mut batches = read(file.path.clone(), reader, index, selected, wanted).map_err(external)?;
         let mut runner = RowRunner::new(prefilter.program.clone());
         let mut keep = BooleanBufferBuilder::new(selected.rows());
         while let Some(batch) = batches.next().await {
@@ -159,7 +169,7 @@ impl UnitReader {
         let keep = keep.finish();
         let dropped = keep.len() - keep.count_set_bits();
         self.counters.lines.fetch_add(dropped as u64, Ordering::Relaxed);
-        Ok(selected.filtered(&keep))
+        Ok(selected.clone().filtered(&keep))
     }
 
     /// Rows inside the range as it stands now that are not deleted and, for the head, of wanted streams; as the scope
