@@ -9,7 +9,7 @@ use crate::files::fields::Members;
 use crate::files::skip::{Sought, SoughtValue};
 use crate::logql::ast::{Grouping, LabelFilter, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Stage};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
-use crate::query::row::{Output, RowPipeline, field_filters, label_name_of_path, prefilter_stages};
+use crate::query::row::{EXTRACTED_SUFFIX, Output, RowPipeline, field_filters, label_name_of_path, prefilter_stages};
 use crate::query::visible::ChosenPart;
 use crate::streams::{StreamRef, TenantStreams};
 
@@ -131,7 +131,9 @@ fn push_equals(filter: &LabelFilter, found: &mut Vec<(String, SoughtValue)>) {
                 let name = name.clone();
                 Arc::new(move |path: &[&str]| {
                     let keys: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
-                    label_name_of_path(&keys) == name
+                    let of_path = label_name_of_path(&keys);
+                    // The label of a field whose name a stream or metadata label has already.
+                    of_path == name || name.strip_suffix(EXTRACTED_SUFFIX) == Some(&*of_path)
                 })
             };
             found.push((name, SoughtValue { is_column, value: matcher.value.clone() }));

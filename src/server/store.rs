@@ -89,6 +89,8 @@ pub struct Store {
     pub tier_stats: TierStats,
     /// Where tiers are in `objects`.
     pub tier_roots: Vec<ObjectPath>,
+    /// How often commits of other processes are looked for; none when there are no others.
+    pub follow_interval: Option<Duration>,
     indexes: FileIndexes,
     stop_flushing: Arc<Notify>,
     flush_loop: Option<JoinHandle<()>>,
@@ -203,6 +205,7 @@ impl Store {
             ledger,
             tier_stats,
             tier_roots,
+            follow_interval: settings.follow_interval,
             indexes,
             stop_flushing,
             flush_loop: Some(flush_loop),

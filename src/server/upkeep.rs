@@ -11,6 +11,9 @@ use crate::types::time::Clock;
 use crate::upkeep::deletes::SigningKey;
 use crate::upkeep::{Upkeep, UpkeepParts};
 
+/// Looks for commits of other processes for each look for their deletes, which are rare.
+const FOLLOWS_A_LOOK: u32 = 5;
+
 /// Starts it over an open store.
 pub(super) fn start(
     config: &Config,
@@ -21,7 +24,7 @@ pub(super) fn start(
 ) -> Result<Upkeep, super::AnyError> {
     let own_key = || config.data_dir().join("erasure.pem");
     let signing_key = SigningKey::open_or_make(&config.millrace.erasure.key_file.clone().unwrap_or_else(own_key))?;
-    Ok(Upkeep::start(UpkeepParts {
+    let upkeep = Upkeep::start(UpkeepParts {
         catalog: store.shard.catalog().clone(),
         table: store.table.clone(),
         store: store.objects.clone(),
@@ -41,7 +44,11 @@ pub(super) fn start(
         ledger: store.ledger.clone(),
         signing_key,
         audit_period: config.millrace.audit.retention,
-    })?)
+    })?;
+    if let Some(every) = store.follow_interval {
+        tokio::spawn(upkeep.clone().follow_deletes(every * FOLLOWS_A_LOOK));
+    }
+    Ok(upkeep)
 }
 
 /// The directory that no other process writes, if the table lies in one.

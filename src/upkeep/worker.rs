@@ -70,7 +70,7 @@ pub struct UpkeepParts {
 pub struct Upkeep {
     pub(super) workshop: Arc<Workshop>,
     wake: Arc<Notify>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
 }
 
@@ -186,14 +186,14 @@ async fn rounds(workshop: &Workshop, wake: &Notify, removed: &HashMap<String, Re
     let interval = workshop.compactor.compaction_interval.to_std().max(Duration::from_millis(10));
     for round in 0.. {
         if round % SWEEP_ROUNDS == 0 {
-            note(workshop, "sweep", workshop.sweep(removed).await.map(drop));
+            workshop.note("sweep", workshop.sweep(removed).await.map(drop));
         }
-        note(workshop, "deletes", workshop.carry_out_deletes().await);
-        note(workshop, "retention", workshop.apply_retention().await);
-        note(workshop, "compaction", workshop.compact().await.map(drop));
-        note(workshop, "tiers", workshop.move_to_tiers().await.map(drop));
-        note(workshop, "vacuum", workshop.vacuum().await.map(drop));
-        note(workshop, "certificates", workshop.certify().await);
+        workshop.note("deletes", workshop.carry_out_deletes().await);
+        workshop.note("retention", workshop.apply_retention().await);
+        workshop.note("compaction", workshop.compact().await.map(drop));
+        workshop.note("tiers", workshop.move_to_tiers().await.map(drop));
+        workshop.note("vacuum", workshop.vacuum().await.map(drop));
+        workshop.note("certificates", workshop.certify().await);
         workshop.progress.lock().round_ended = Some(workshop.clock.now());
         if let Some(seconds) = thread_cpu_seconds() {
             workshop.metrics.upkeep.cpu_seconds.set(seconds);
@@ -202,13 +202,6 @@ async fn rounds(workshop: &Workshop, wake: &Notify, removed: &HashMap<String, Re
             () = wake.notified() => {}
             () = tokio::time::sleep(interval) => {}
         }
-    }
-}
-
-fn note(workshop: &Workshop, step: &'static str, outcome: Result<(), UpkeepError>) {
-    if let Err(error) = outcome {
-        workshop.metrics.upkeep.failures.with_label_values(&[step]).inc();
-        tracing::warn!(%error, step, "a step of the table's upkeep failed; it is tried again in the next round");
     }
 }
 

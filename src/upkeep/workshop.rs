@@ -61,6 +61,14 @@ pub(super) struct Workshop {
 }
 
 impl Workshop {
+    /// Counts and tells a failed step.
+    pub(super) fn note(&self, step: &'static str, outcome: Result<(), UpkeepError>) {
+        if let Err(error) = outcome {
+            self.metrics.upkeep.failures.with_label_values(&[step]).inc();
+            tracing::warn!(%error, step, "a step of the table's upkeep failed; it is tried again in the next round");
+        }
+    }
+
     /// How hard what rests is squeezed.
     pub(super) fn squeeze(&self) -> Effort {
         Effort::Squeeze(self.compaction.zstd_level)

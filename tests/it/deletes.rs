@@ -39,7 +39,8 @@ fn push(server: &Server, from: i64, lines: i64) {
     ]}));
 }
 
-fn delete(server: &Server, query: &str, from: i64, to: i64) -> String {
+/// Asks lines away, seconds from [`START_S`]; answers the request's id.
+pub(crate) fn delete(server: &Server, query: &str, from: i64, to: i64) -> String {
     let url = format!(
         "/loki/api/v1/delete?query={}&start={}&end={}",
         query.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>(),

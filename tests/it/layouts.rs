@@ -124,6 +124,22 @@ async fn answer(store: &Store, text: &str, limit: u32) -> Vec<String> {
     all
 }
 
+/// `app` is a label already, so the field is `app_extracted`: found by a name that no column has.
+#[test]
+fn a_field_with_the_name_of_a_label_is_found() {
+    let line = |at: i64| Line { second: at, app: 1, text: format!(r#"{{"app":"value-{at:08}","n":{at}}}"#) };
+    let lines: Vec<Line> = (0..40).map(line).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path(), LineLayout::Fields, &lines).await;
+        let found = answer(&store, r#"{app=~".+"} | json | app_extracted="value-00000007""#, 10).await;
+        assert!(found.len() == 1 && found[0].contains(r#""app":"value-00000007""#), "{found:?}");
+        assert_eq!(answer(&store, r#"{app=~".+"} | json | app="value-00000007""#, 10).await, Vec::<String>::new());
+        store.close().await;
+    });
+}
+
 #[test]
 fn columns_of_fields_answer_what_whole_lines_answer() {
     let cases = std::env::var("MILLRACE_LAYOUT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12);

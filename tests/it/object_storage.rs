@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::deletes::delete;
 use crate::harness::{Reply, Server, repository};
 use crate::s3::{ACCESS_KEY, Asked, Fault, Proxy, S3, SECRET_KEY};
 
@@ -51,6 +52,15 @@ fn count(server: &Server) -> usize {
 fn count_of(answer: &Reply) -> usize {
     let value = &answer.json()["data"]["result"][0]["value"][1];
     value.as_str().and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until `server` counts `expected`, from above or from below.
+fn comes_to(server: &Server, expected: usize) {
+    let started = Instant::now();
+    while count(server) != expected {
+        assert!(started.elapsed() < SETTLE_WAIT, "{} and not {expected} after {SETTLE_WAIT:?}", count(server));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Waits until `server` counts `expected`; more is an error at once.
@@ -176,6 +186,34 @@ fn two_processes_write_one_bucket_and_read_each_others_rows() {
     let commits = commits.iter().filter(|name| name.ends_with(".json")).map(text);
     let flushes = commits.filter(|text| text.contains(r#"{"add":"#) && !text.contains(r#"{"remove":"#)).count();
     assert_eq!(flushes, 2 * ROUNDS + 1, "one commit a flush");
+}
+
+#[test]
+fn a_delete_asked_of_one_process_is_hidden_by_the_other() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(s3) = S3::start(&directory.path().join("s3"), true) else { return };
+    let proxy = Proxy::start(&s3);
+    let more =
+        "compactor:\n  retention_enabled: true\n  compaction_interval: 200ms\n  delete_request_cancel_period: 24h\n";
+    let config = config(directory.path(), "deletes", &proxy.endpoint, more);
+    let data = |name: &str| directory.path().join(name);
+    let (one, two) = (Server::start(&data("one"), Some(&config), &[]), Server::start(&data("two"), Some(&config), &[]));
+    push(&one, "one", 0);
+    one.flush();
+    // Rows that only the other one has are asked for as well: what it holds in memory came before the request.
+    push(&two, "two", 0);
+    comes_to(&two, 2 * LINES_A_PUSH);
+    let of_one = delete(&one, r#"{service="one"}"#, 0, 600);
+    delete(&one, r#"{service="two"}"#, 0, 600);
+    comes_to(&two, 0);
+    push(&two, "two", 1);
+    comes_to(&two, LINES_A_PUSH);
+    // What is taken back is seen by both again, also after the other one was killed.
+    assert_eq!(one.delete(&format!("/loki/api/v1/delete?request_id={of_one}&force=true")).status, 204);
+    comes_to(&two, 2 * LINES_A_PUSH);
+    two.kill();
+    let two = Server::start(&data("two"), Some(&config), &[]);
+    comes_to(&two, 2 * LINES_A_PUSH);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) use super::names::name_hash;
 use crate::types::labels::Labels;
 
 /// What a parsed name gets when a stream or metadata label has it already.
-pub(super) const EXTRACTED_SUFFIX: &str = "_extracted";
+pub(in crate::query) const EXTRACTED_SUFFIX: &str = "_extracted";
 
 /// The labels of a stream, made once per stream.
 #[derive(Debug, Clone)]

@@ -40,6 +40,7 @@ mod unwrap;
 #[cfg(test)]
 mod tests;
 
+pub(super) use builder::EXTRACTED_SUFFIX;
 pub use builder::{Category, StreamBase};
 pub use compile::{CompileError, Output, RowPipeline};
 pub(super) use json::label_name_of_path;

@@ -1,6 +1,6 @@
 //! The ledger: every delete request, in memory and as one object each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -25,6 +25,16 @@ pub struct Ledger {
     requests: Mutex<BTreeMap<(String, String), DeleteRequest>>,
 }
 
+/// What other processes did to the ledger.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub new: Vec<DeleteRequest>,
+    /// Taken back.
+    pub gone: Vec<DeleteRequest>,
+    /// Carried out: no file has their rows any more.
+    pub closed: Vec<DeleteRequest>,
+}
+
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -44,24 +54,46 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Reads it again: other processes may have written. Answers the requests that are new, and those that are gone.
-    pub async fn reload(&self) -> Result<(Vec<DeleteRequest>, Vec<DeleteRequest>), LedgerError> {
+    /// Reads it again: other processes may have written. What this process wrote meanwhile, or knows better, stays.
+    pub async fn reload(&self) -> Result<Changes, LedgerError> {
+        let before: BTreeSet<_> = self.requests.lock().keys().cloned().collect();
         let mut found = BTreeMap::new();
         let mut objects = self.store.list(Some(&self.place(&["deletes"])));
         while let Some(object) = objects.try_next().await? {
-            if object.location.extension() == Some("json") {
-                let body = self.store.get(&object.location).await?.bytes().await?;
-                let request = decode(object.location.as_ref(), &body)?;
-                found.insert(key(&request.tenant, &request.id), request);
+            if object.location.extension() != Some("json") {
+                continue;
+            }
+            let body = match self.store.get(&object.location).await {
+                Ok(object) => object.bytes().await?,
+                // Taken back since it was listed.
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let request = decode(object.location.as_ref(), &body)?;
+            found.insert(key(&request.tenant, &request.id), request);
+        }
+        let mut changes = Changes::default();
+        let mut known = self.requests.lock();
+        for key in before.iter().filter(|key| !found.contains_key(*key)) {
+            changes.gone.extend(known.remove(key));
+        }
+        for (key, request) in found {
+            match known.get(&key) {
+                None if before.contains(&key) => {}
+                None => {
+                    changes.new.push(request.clone());
+                    known.insert(key, request);
+                }
+                Some(ours) if ours.stage >= request.stage => {}
+                Some(ours) => {
+                    if ours.is_open() && !request.is_open() {
+                        changes.closed.push(request.clone());
+                    }
+                    known.insert(key, request);
+                }
             }
         }
-        let mut known = self.requests.lock();
-        let new = found.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(_, request)| request.clone());
-        let new = new.collect();
-        let gone = known.iter().filter(|(key, _)| !found.contains_key(*key)).map(|(_, request)| request.clone());
-        let gone = gone.collect();
-        *known = found;
-        Ok((new, gone))
+        Ok(changes)
     }
 
     /// Makes a request, or its progress, durable.
@@ -176,13 +208,14 @@ mod tests {
         let tenant = TenantId::single();
         one.put(&request("a")).await.expect("written");
         one.put(&DeleteRequest { stage: Stage::Working, created_ms: 1, ..request("b") }).await.expect("written");
-        let (new, gone) = two.reload().await.expect("read");
-        assert_eq!((new.len(), gone.len()), (2, 0));
+        let changes = two.reload().await.expect("read");
+        assert_eq!((changes.new.len(), changes.gone.len(), changes.closed.len()), (2, 0, 0));
         assert_eq!(two.of_tenant(&tenant).iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(two.get(&tenant, "a"), Some(request("a")));
         one.remove(&request("a")).await.expect("removed");
-        let (new, gone) = two.reload().await.expect("read");
-        assert_eq!((new.len(), gone[0].id.as_str()), (0, "a"));
+        one.put(&DeleteRequest { stage: Stage::Processed, created_ms: 1, ..request("b") }).await.expect("written");
+        let changes = two.reload().await.expect("read");
+        assert_eq!((changes.new.len(), changes.gone[0].id.as_str(), changes.closed[0].id.as_str()), (0, "a", "b"));
         assert_eq!(two.len(), 1);
     }
 

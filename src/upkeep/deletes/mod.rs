@@ -15,11 +15,12 @@
 mod carry_out;
 mod certificate;
 mod face;
+mod follow;
 mod ledger;
 mod request;
 mod search;
 
 pub use certificate::{Certificate, CertificateError, Signature, Signed, SigningKey, Verified, verify};
 pub use face::{DeleteError, NewDelete};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Changes, Ledger, LedgerError};
 pub use request::{DeleteRequest, Facts, LogMark, Rewrite, Stage};
