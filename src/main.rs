@@ -8,8 +8,6 @@ use millrace::cli::agent::{PipelineArgs, PipelineCommand};
 use millrace::cli::demo::Demo;
 use millrace::cli::ready::Ready;
 use millrace::cli::{Cli, Command, KafkaCommand, Serve, translate};
-use millrace::ingest::overrides::LimitsOf;
-use millrace::receive::kafka::check::check;
 use millrace::telemetry::logging;
 
 #[global_allocator]
@@ -66,10 +64,19 @@ fn ask_ready(ready: &Ready) -> Result<(), AnyError> {
     runtime.block_on(ready.ask()).map_err(Into::into)
 }
 
+#[cfg(feature = "kafka")]
 fn check_kafka(serve: &Serve) -> Result<(), AnyError> {
+    use millrace::ingest::overrides::LimitsOf;
+    use millrace::receive::kafka::check::check;
+
     let config = serve.settings()?.config;
     let limits = LimitsOf::new(config.limits_config);
     check(&config.kafka, &limits, &millrace::types::time::Clock::system(), &mut std::io::stdout()).map_err(Into::into)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn check_kafka(_: &Serve) -> Result<(), AnyError> {
+    Err("this build has no Kafka (cargo feature kafka)".into())
 }
 
 fn run(serve: &Serve) -> Result<(), AnyError> {

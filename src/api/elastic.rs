@@ -18,7 +18,7 @@ use crate::api::body::{self, header_text};
 use crate::api::error::retry_after;
 use crate::api::tenant::Writing;
 use crate::receive::decode::PushError;
-use crate::receive::decode::elastic::{ElasticItem, ElasticRequest, ElasticShape, decode_elastic};
+use crate::receive::decode::elastic::{ElasticItem, ElasticRequest, ElasticShape, ONLY_APPENDING, decode_elastic};
 use crate::types::ids::TenantId;
 
 /// What clients compare with the versions that they speak.
@@ -34,6 +34,9 @@ pub fn of_a_tenant() -> Router<Shared> {
         .route("/elastic/{index}/_doc", post(document))
         .route("/elastic/{index}/_doc/{id}", post(document_with_id).put(document_with_id))
         .route("/elastic/{index}/_create/{id}", post(document_with_id).put(document_with_id))
+        .route("/elastic/{index}/_update/{id}", post(only_appending))
+        .route("/elastic/{index}/_update_by_query", post(only_appending))
+        .route("/elastic/{index}/_delete_by_query", post(only_appending))
 }
 
 /// What clients ask before they send.
@@ -76,6 +79,11 @@ async fn document_with_id(
     request: Request,
 ) -> Response {
     answer_document(take(&shared, &tenant, request, Some(index), ElasticShape::Document { id: Some(id) }).await)
+}
+
+/// What changes documents, by a script or otherwise.
+async fn only_appending(Writing(_): Writing) -> Response {
+    refused(&PushError::new(400, ONLY_APPENDING))
 }
 
 async fn take(

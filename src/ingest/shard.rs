@@ -33,8 +33,8 @@ use crate::wal::{Wal, WalError};
 const HEAD_ROOM_WAIT: Duration = Duration::from_secs(10);
 /// How often a push that waits for the watcher of rows looks again.
 const WATCHER_PAUSE: Duration = Duration::from_millis(5);
-/// Sealed heads that may wait for their flush: with the open one, what bounds memory.
-const FLUSHING_HEADS_MAX: usize = 2;
+/// Rows that are in no file yet, as a multiple of a head's bytes: the open head, and what waits for a slow store.
+const HEADS_MAX: usize = 3;
 
 /// Why a batch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -195,8 +195,9 @@ impl Shard {
     }
 
     fn is_head_full(&self) -> bool {
-        let (flushing, _) = self.catalog.flushing();
-        flushing >= FLUSHING_HEADS_MAX && self.catalog.head_stats().bytes >= self.limits.bytes_max
+        // By bytes and not by heads: while one flush hangs the open head is not sealed, and small heads are no burden.
+        let (_, flushing_bytes) = self.catalog.flushing();
+        flushing_bytes + self.catalog.head_stats().bytes >= HEADS_MAX * self.limits.bytes_max
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod decode;
 pub mod door;
+#[cfg(test)]
+mod fuzz;
 pub mod in_flight;
 pub mod kafka;
 #[cfg(feature = "otlp")]

@@ -56,8 +56,8 @@ impl Doors {
         let or_http = |tls: &TlsConfig| if own(tls) { tls.clone() } else { server.http_tls_config.clone() };
         let of_grpc = || tls(&or_http(&server.grpc_tls_config), "server.grpc_tls_config", &[b"h2"]);
         let millrace = &config.millrace;
-        if millrace.otlp_grpc.listen.is_some() && cfg!(not(feature = "otlp")) {
-            return Err("millrace.otlp_grpc.listen: this build has no gRPC (cargo feature otlp)".into());
+        if let Some(missing) = missing_door(config) {
+            return Err(missing.into());
         }
         let flight = millrace.flight.listen.filter(|_| cfg!(feature = "flight"));
         let postgres = millrace.postgres.listen.filter(|_| cfg!(feature = "postgres"));
@@ -122,6 +122,28 @@ impl Doors {
         }
         Ok(OpenDoors(tasks))
     }
+}
+
+/// A door that is asked for and that this build does not have. Those that are open by default, at any free port, are
+/// asked for when they name a port.
+fn missing_door(config: &Config) -> Option<&'static str> {
+    let millrace = &config.millrace;
+    let names_port = |listen: Option<SocketAddr>| listen.is_some_and(|address| address.port() != 0);
+    let missing = [
+        (
+            millrace.otlp_grpc.listen.is_some() && cfg!(not(feature = "otlp")),
+            "millrace.otlp_grpc.listen: this build has no gRPC (cargo feature otlp)",
+        ),
+        (
+            names_port(millrace.flight.listen) && cfg!(not(feature = "flight")),
+            "millrace.flight.listen: this build has no Arrow Flight (cargo feature flight)",
+        ),
+        (
+            names_port(millrace.postgres.listen) && cfg!(not(feature = "postgres")),
+            "millrace.postgres.listen: this build has no Postgres door (cargo feature postgres)",
+        ),
+    ];
+    missing.into_iter().find_map(|(is_missing, text)| is_missing.then_some(text))
 }
 
 async fn bound(

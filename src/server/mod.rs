@@ -37,6 +37,7 @@ use crate::ingest::overrides::LimitsOf;
 use crate::ingest::shard::Shard;
 use crate::query::EngineLimits;
 use crate::receive::door::{Door, PushRefused, PushSink};
+#[cfg(feature = "kafka")]
 use crate::receive::kafka::{self, KafkaSource};
 use crate::store::BlockCache;
 use crate::telemetry::logging::LogLevel;
@@ -119,6 +120,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     warn_of_open_doors(&config);
     let listener = Listening::new(listener, settings)?;
     let doors = doors.open(&shared)?;
+    #[cfg(feature = "kafka")]
     let kafka = start_kafka(&config, &store, door)?;
     ready.set(true);
     let stopped = stopping.clone().cancelled_owned();
@@ -135,6 +137,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         tracing::warn!("requests were still running after graceful_shutdown_timeout");
     }
     doors.close().await;
+    #[cfg(feature = "kafka")]
     if let Some(kafka) = kafka {
         kafka.stop().await;
     }
@@ -185,6 +188,7 @@ fn watch_overrides(
 }
 
 /// The Kafka door, if topics are configured.
+#[cfg(feature = "kafka")]
 fn start_kafka(config: &Config, store: &Store, door: Door) -> Result<Option<KafkaSource>, AnyError> {
     if !config.kafka.is_on() {
         return Ok(None);

@@ -28,6 +28,11 @@ fn is_there(program: &str) -> bool {
 impl Broker {
     /// Starts a broker; none, with a loud message, where there is no Java or `.ci/run` did not bring the jars.
     pub(crate) fn start() -> Option<Broker> {
+        Broker::start_with("message.max.bytes=8388608\n")
+    }
+
+    /// With further lines of its properties.
+    pub(crate) fn start_with(more: &str) -> Option<Broker> {
         let Some(jars) = std::env::var_os("MILLRACE_TEST_KAFKA").map(PathBuf::from) else {
             eprintln!("SKIPPED: Kafka not tested, because MILLRACE_TEST_KAFKA is not set; .ci/run fetches the broker");
             return None;
@@ -47,7 +52,7 @@ impl Broker {
              offsets.topic.num.partitions=3\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
-             auto.create.topics.enable=true\nnum.partitions=3\nmessage.max.bytes=8388608\n",
+             auto.create.topics.enable=true\nnum.partitions=3\n{more}",
             data.display()
         );
         std::fs::write(directory.path().join("server.properties"), properties).expect("written");
@@ -109,6 +114,13 @@ impl Broker {
             .expect("kcat starts");
         kcat.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("written");
         assert!(kcat.wait().expect("it ends").success(), "kcat produces");
+    }
+
+    /// Produces a file as one record.
+    pub(crate) fn produce_file(&self, topic: &str, file: &str, arguments: &[&str]) {
+        let produced =
+            Command::new("kcat").args(["-P", "-b", &self.address, "-t", topic]).args(arguments).arg(file).status();
+        assert!(produced.expect("kcat runs").success(), "kcat produces {file}");
     }
 
     /// Everything in a topic, formatted by kcat.

@@ -39,3 +39,32 @@ fn a_tenant_over_its_rate_is_told_in_elastics_words() {
     assert_eq!(server.post("/app/_bulk", &[], body.as_bytes()).status, 401);
     assert_eq!(send("/_bulk", "b").status, 400, "without an index in the path or the line");
 }
+
+#[test]
+fn updates_by_script_are_refused_clearly() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(&directory.path().join("data"), None, &[]);
+    let body = "{\"update\":{\"_index\":\"app\",\"_id\":\"1\"}}\n{\"script\":{\"source\":\"ctx._source.n += 1\"},\"upsert\":{\"n\":1}}\n{\"create\":{\"_index\":\"app\"}}\n{\"message\":\"kept\"}\n";
+    let answer = server.post("/elastic/_bulk", &[("Content-Type", "application/x-ndjson")], body.as_bytes());
+    let told = answer.json();
+    assert_eq!((answer.status, &told["errors"]), (200, &true.into()), "{told}");
+    let update = &told["items"][0]["update"];
+    assert_eq!(
+        (&update["status"], &update["error"]["type"]),
+        (&400.into(), &"illegal_argument_exception".into()),
+        "{told}"
+    );
+    assert!(
+        update["error"]["reason"].as_str().is_some_and(|reason| reason.contains("logs are never changed")),
+        "{told}"
+    );
+    assert_eq!(told["items"][1]["create"]["status"], 201, "{told}");
+    for path in ["/elastic/app/_update/1", "/elastic/app/_update_by_query", "/elastic/app/_delete_by_query"] {
+        let answer = server.post(path, &[("Content-Type", "application/json")], br#"{"script":{"source":"x"}}"#);
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        let told = answer.json();
+        assert_eq!(told["error"]["type"], "illegal_argument_exception", "{path}: {told}");
+        assert!(answer.text().contains("logs are never changed"), "{path}: {told}");
+    }
+    assert_eq!(server.number(r#"sum(count_over_time({index="app"}[1h]))"#, now_s() + 5), 1.0);
+}

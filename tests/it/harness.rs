@@ -197,6 +197,29 @@ impl Server {
         reply(request.send(body))
     }
 
+    /// A reply with its headers.
+    pub(crate) fn post_full(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (Reply, ureq::http::HeaderMap) {
+        let mut request = agent().post(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send(body);
+        let headers = answer.as_ref().map(|answer| answer.headers().clone()).unwrap_or_default();
+        (reply(answer), headers)
+    }
+
+    /// Memory of the process now, bytes.
+    pub(crate) fn rss_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+        kilobytes.and_then(|text| text.parse::<usize>().ok()).expect("a number") * 1024
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Reply {
         reply(agent().delete(format!("{}{path}", self.url)).call())
     }

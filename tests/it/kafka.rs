@@ -11,7 +11,7 @@ const START_S: i64 = 1_768_471_200;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Numbered JSON lines, `from` to `to`.
-fn lines(from: usize, to: usize) -> String {
+pub(crate) fn lines(from: usize, to: usize) -> String {
     (from..to)
         .map(|at| {
             let second = START_S + (at % 600) as i64;
@@ -35,7 +35,7 @@ fn config(directory: &Path, broker: &Broker, more: &str) -> PathBuf {
     path
 }
 
-fn count(server: &Server) -> usize {
+pub(crate) fn count(server: &Server) -> usize {
     let answer = server.get(
         "/loki/api/v1/query",
         &[("query", r#"sum(count_over_time({service="gateway"}[1h]))"#), ("time", &(START_S + 1800).to_string())],
@@ -44,7 +44,7 @@ fn count(server: &Server) -> usize {
     answer["data"]["result"][0]["value"][1].as_str().map_or(0, |text| text.parse().expect("a number"))
 }
 
-fn wait_for(server: &Server, expected: usize) {
+pub(crate) fn wait_for(server: &Server, expected: usize) {
     let started = Instant::now();
     let mut found = 0;
     while started.elapsed() < PATIENCE {
@@ -59,7 +59,7 @@ fn wait_for(server: &Server, expected: usize) {
 }
 
 /// Each number is there once.
-fn check_distinct(server: &Server, expected: usize) {
+pub(crate) fn check_distinct(server: &Server, expected: usize) {
     let sql = "select count(*) as n, count(distinct line) as d from logs";
     let answer = server.get_with("/api/v1/sql", &[("query", sql)], &[("Accept", "text/csv")]);
     assert_eq!(answer.text().trim(), format!("n,d\n{expected},{expected}"));

@@ -7,7 +7,9 @@
 mod access;
 mod agent;
 mod audit;
+mod back_pressure;
 mod backup;
+mod bad_input;
 mod broker;
 mod cancel;
 mod clients;
@@ -31,6 +33,8 @@ mod golden;
 mod grafana;
 mod harness;
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_mock;
 mod kill;
 mod layouts;
 mod lifecycle;

@@ -27,6 +27,8 @@ const LABEL_FIELDS: [(&str, &str); 2] = [("service.name", "service_name"), ("hos
 const TIME_FIELD: &str = "@timestamp";
 const LINE_FIELD: &str = "message";
 const LEVEL_FIELD: &str = "log.level";
+/// What whoever asks for anything else is told.
+pub const ONLY_APPENDING: &str = "only [index] and [create] are possible: logs are never changed";
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -153,7 +155,7 @@ fn action(line: &str) -> JsonResult<Action<'_>> {
 type Refusal = (u16, &'static str, String);
 
 fn only_appending() -> Refusal {
-    (400, "illegal_argument_exception", "only [index] and [create] are possible: logs are never changed".to_owned())
+    (400, "illegal_argument_exception", ONLY_APPENDING.to_owned())
 }
 
 struct Rows<'g> {
@@ -268,6 +270,7 @@ mod tests {
     use super::*;
     use crate::ingest::limits::Limits;
     use crate::receive::decode::tests::rows;
+    use crate::receive::fuzz;
     use crate::types::time::UnixNanos;
 
     const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
@@ -320,6 +323,44 @@ mod tests {
         check("{\"create\":{}}\n{}\n", "index is missing");
         check("{\"eat\":{\"_index\":\"a\"}}\n{}\n", "unknown action [eat]");
         check("{\"create\":{\"_index\":\"a\"}}\n", "the document after it is missing");
+    }
+
+    #[test]
+    fn scripted_updates_are_refused_and_what_follows_is_taken() {
+        let body = r#"{"update":{"_index":"app","_id":"1"}}
+{"script":{"source":"ctx._source.n += 1","lang":"painless"},"upsert":{"n":1}}
+{"create":{"_index":"app"}}
+{"message":"kept"}
+"#;
+        let (outcome, items) = bulk(body.as_bytes());
+        let refusal = items[0].refusal.as_ref().expect("refused");
+        assert_eq!((refusal.0, refusal.1), (400, "illegal_argument_exception"));
+        assert!(refusal.2.contains("logs are never changed"), "{}", refusal.2);
+        assert_eq!((items.len(), &items[1].refusal, outcome.lines), (2, &None, 1));
+    }
+
+    #[test]
+    fn bodies_that_were_sound_are_survived() {
+        let bulk_body = r#"{"create":{"_index":"app","_id":"x"}}
+{"@timestamp":"2026-01-15T10:00:00Z","message":"hi \u00e9","service":{"name":"shop"},"log.level":"warn","n":[1,{"a":null}]}
+{"update":{"_id":"x"}}
+{"script":{}}
+{"index":{}}
+{"@timestamp":1768471200001,"code":7}
+"#;
+        let document = r#"{"@timestamp":"2026-01-15","host":{"name":"h"},"x":1.5e3}"#;
+        let gate = TenantGate::alone(Limits::default(), NOW);
+        for (sound, shape) in [(bulk_body, ElasticShape::Bulk), (document, ElasticShape::Document { id: None })] {
+            fuzz::survives(&[sound.as_bytes().to_vec()], |body| {
+                let body = Bytes::copy_from_slice(body);
+                let index = Some("i".to_owned());
+                let request = ElasticRequest { content_encoding: None, body, index, shape: shape.clone() };
+                let (outcome, items) = decode_elastic(&request, &gate, &BodyLimits::default());
+                fuzz::check(&outcome);
+                let taken = items.iter().filter(|item| item.refusal.is_none()).count() as u64;
+                assert!(outcome.answer.is_err() || taken == outcome.lines, "{taken} told, {} taken", outcome.lines);
+            });
+        }
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ingest::limits::Limits;
+use crate::receive::fuzz;
 use crate::types::time::UnixNanos;
 
 const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
@@ -163,5 +164,77 @@ proptest! {
             let _ = push(kind, body.clone());
             let _ = push("application/x-protobuf", snap::raw::Encoder::new().compress_vec(&body).expect("small"));
         }
+    }
+}
+
+fn snapped(body: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(body).expect("small")
+}
+
+/// Metadata, escapes, two streams, no streams.
+fn sound_json() -> Vec<Vec<u8>> {
+    let lines = [(5, "say \"hi\" \u{e9}\n".to_owned(), "t1".to_owned()), (9, String::new(), "t2".to_owned())];
+    let now = NOW.0;
+    let two = format!(
+        r#"{{"streams":[{{"values":[["{now}","a",{{"k":"v"}}]],"stream":{{"a":"b","n":5}}}},{{"stream":{{"c":"d\u00e9"}},"values":[["{now}","{{\"level\":\"warn\"}}"]]}}],"x":[1,{{}}]}}"#
+    );
+    vec![json_body(&lines), two.into_bytes(), br#"{"streams":[]}"#.to_vec()]
+}
+
+#[test]
+fn loki_json_that_was_sound_is_survived() {
+    let legacy =
+        br#"{"streams":[{"labels":"{a=\"b\", c=`d`}","entries":[{"ts":"2026-01-15T10:00:00.5Z","line":"x"}]}]}"#;
+    let mut sound = sound_json();
+    sound.push(legacy.to_vec());
+    let gate = TenantGate::alone(Limits::default(), NOW);
+    fuzz::survives(&sound, |body| {
+        for legacy in [false, true] {
+            let request = PushRequest {
+                content_type: Some("application/json"),
+                content_encoding: None,
+                body: Bytes::copy_from_slice(body),
+                legacy,
+            };
+            fuzz::check(&decode_push(&request, &gate, &BodyLimits::default()));
+        }
+    });
+}
+
+#[test]
+fn loki_protobuf_that_was_sound_is_survived() {
+    let lines = [(5, "a line".to_owned(), "t1".to_owned()), (9, String::new(), "t2".to_owned())];
+    let outside = proto_body(&lines);
+    let inside = snap::raw::Decoder::new().decompress_vec(&outside).expect("sound");
+    fuzz::survives(&[outside], |body| fuzz::check(&push("application/x-protobuf", body.to_vec())));
+    fuzz::survives(&[inside], |body| fuzz::check(&push("application/x-protobuf", snapped(body))));
+}
+
+#[test]
+fn times_at_the_ends_of_their_range_are_answered() {
+    let limits = Limits { reject_old_samples: false, ..Limits::default() };
+    let gate = TenantGate::alone(limits, NOW);
+    for (time, is_taken) in
+        [(i64::MIN, true), (-1, true), (0, true), (i64::MAX, false), (4_000_000_000_000_000_000, false)]
+    {
+        let body = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["{time}","x"]]}}]}}"#);
+        let request = PushRequest {
+            content_type: Some("application/json"),
+            content_encoding: None,
+            body: body.into(),
+            legacy: false,
+        };
+        let outcome = decode_push(&request, &gate, &BodyLimits::default());
+        assert_eq!(
+            (outcome.batch.is_some(), outcome.answer.is_ok()),
+            (is_taken, is_taken),
+            "{time}: {:?}",
+            outcome.answer
+        );
+    }
+    for time in ["9223372036854775808", "-9223372036854775809", "1e18", "", " 1", "0x1"] {
+        let body = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["{time}","x"]]}}]}}"#);
+        let answer = push("application/json", body.into_bytes()).answer.map_err(|error| error.status);
+        assert_eq!(answer, Err(400), "{time}");
     }
 }

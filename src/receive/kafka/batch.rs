@@ -8,6 +8,7 @@
 //! Invariant: every record is either in a batch, or rejected with a reason, or empty (a tombstone, a push of nothing).
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hashbrown::HashMap;
 
@@ -24,6 +25,8 @@ use crate::types::time::UnixNanos;
 
 /// Why records of a blocked tenant become nothing, as in Loki's metrics.
 const BLOCKED: &str = "blocked_ingestion";
+/// Why a record becomes nothing that shows a defect.
+const DECODER_PANICKED: &str = "internal error while decoding";
 
 /// What came of records.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ pub struct Decoded {
     pub discards: Vec<(TenantId, Discards)>,
     /// Lines and bytes taken, by tenant.
     pub taken: Vec<(TenantId, Taken)>,
+    /// Records that a decoder panicked at: a defect.
+    pub panics: u64,
 }
 
 /// A record that became nothing.
@@ -42,6 +47,28 @@ pub struct Rejected {
     /// Its place among the records.
     pub at: usize,
     pub reason: String,
+}
+
+/// Decodes with `decode`; where a defect of it panics, the records are decoded one by one, so that the poisoned one
+/// becomes nothing alone and does not stop the partition.
+pub fn surely(records: &[Record<'_>], decode: impl Fn(&[Record<'_>]) -> Decoded) -> Decoded {
+    let attempt = |records: &[Record<'_>]| catch_unwind(AssertUnwindSafe(|| decode(records)));
+    attempt(records).unwrap_or_else(|_| {
+        let mut all = Decoded::default();
+        for (at, record) in records.iter().enumerate() {
+            let one = attempt(std::slice::from_ref(record)).unwrap_or_else(|_| Decoded {
+                rejected: vec![Rejected { at: 0, reason: DECODER_PANICKED.to_owned() }],
+                panics: 1,
+                ..Decoded::default()
+            });
+            all.batches.extend(one.batches);
+            all.rejected.extend(one.rejected.into_iter().map(|rejected| Rejected { at, ..rejected }));
+            all.discards.extend(one.discards);
+            all.taken.extend(one.taken);
+            all.panics += one.panics;
+        }
+        all
+    })
 }
 
 /// Decodes records of one partition.
@@ -183,22 +210,20 @@ mod tests {
 
     const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
 
-    fn decoded(config: &str, payloads: &[&str]) -> String {
+    fn record(payload: &[u8]) -> Record<'_> {
+        let timestamp_ms = Some(NOW.0 / 1_000_000);
+        Record { topic: "t", partition: 0, offset: 0, key: None, payload, headers: Vec::new(), timestamp_ms }
+    }
+
+    fn decode_with(config: &str, records: &[Record<'_>]) -> Decoded {
         let config: TopicConfig = serde_json::from_str(config).expect("well-formed");
         let mapping = Mapping::compile(&config, None).expect("compiles");
-        let records: Vec<Record<'_>> = payloads
-            .iter()
-            .map(|payload| Record {
-                topic: "t",
-                partition: 0,
-                offset: 0,
-                key: None,
-                payload: payload.as_bytes(),
-                headers: Vec::new(),
-                timestamp_ms: Some(NOW.0 / 1_000_000),
-            })
-            .collect();
-        let decoded = decode(&mapping, &records, &LimitsOf::new(Limits::default()), &IngestGates::default(), NOW);
+        decode(&mapping, records, &LimitsOf::new(Limits::default()), &IngestGates::default(), NOW)
+    }
+
+    fn decoded(config: &str, payloads: &[&str]) -> String {
+        let records: Vec<Record<'_>> = payloads.iter().map(|payload| record(payload.as_bytes())).collect();
+        let decoded = decode_with(config, &records);
         let batches = decoded.batches.iter().map(|(tenant, batch)| format!("{tenant}:{}", batch.rows()));
         let rejected = decoded.rejected.iter().map(|rejected| format!("#{} {}", rejected.at, rejected.reason));
         batches.chain(rejected).collect::<Vec<_>>().join("; ")
@@ -232,5 +257,61 @@ mod tests {
         let config = r#"{"topic":"t","format":"loki_json"}"#;
         let text = decoded(config, &[&push, "{", &push]);
         assert!(text.starts_with("fake:2; fake:2; #1 "), "{text}");
+    }
+
+    #[test]
+    fn a_panicking_decoder_costs_one_record() {
+        let records: Vec<Record<'_>> = [&b"a"[..], b"poison", b"b"].into_iter().map(record).collect();
+        let decoded = surely(&records, |records| {
+            assert!(records.iter().all(|record| record.payload != b"poison"), "a defect");
+            decode_with(r#"{"topic":"t"}"#, records)
+        });
+        assert_eq!(decoded.rejected, [Rejected { at: 1, reason: DECODER_PANICKED.to_owned() }]);
+        assert_eq!((decoded.batches.len(), decoded.panics), (2, 1));
+    }
+
+    #[test]
+    fn records_that_were_sound_are_survived() {
+        let push = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["{}","x"]]}}]}}"#, NOW.0);
+        let document =
+            br#"{"ts":"2026-01-15T10:00:00Z","s":"x","http":{"status":500,"list":[1,null]},"org":"t","m":"\u00e9\n"}"#;
+        let fields = r#"{"topic":"t","format":"json","labels":{"fields":{"s":"","http.status":"","http":"h"}},"timestamp":{"field":"ts"},"tenant":{"field":"org"},"metadata":{"fields":{"http.list":""},"position":true},"message_field":"m"}"#;
+        // resource_logs ─▶ scope_logs ─▶ log_records ─▶ body ─▶ text "x"
+        let otlp = b"\x0a\x09\x12\x07\x12\x05\x2a\x03\x0a\x01x".to_vec();
+        // streams ─▶ labels {a="b"}, entries ─▶ line "x"
+        let loki = b"\x0a\x0e\x0a\x07{a=\"b\"}\x12\x03\x12\x01x".to_vec();
+        let check = |config: &str, sound: &[Vec<u8>]| {
+            crate::receive::fuzz::survives(sound, |payload| {
+                let decoded = decode_with(config, &[record(payload)]);
+                let taken: u64 = decoded.taken.iter().map(|(_, taken)| taken.lines).sum();
+                let rows: usize = decoded.batches.iter().map(|(_, batch)| batch.rows()).sum();
+                assert_eq!(rows as u64, taken);
+                // A push may be of nothing; a line is something.
+                let is_push = config.contains("loki_") || config.contains("otlp_") || payload.is_empty();
+                assert!(is_push || rows > 0 || !decoded.rejected.is_empty(), "neither taken nor rejected");
+            });
+        };
+        check(r#"{"topic":"t"}"#, &[b"a line".to_vec(), vec![0xff, 0xfe, b'x']]);
+        check(fields, &[document.to_vec()]);
+        check(r#"{"topic":"t","format":"loki_json"}"#, &[push.into_bytes()]);
+        check(r#"{"topic":"t","format":"loki_protobuf"}"#, &[loki]);
+        check(r#"{"topic":"t","format":"otlp_protobuf"}"#, &[otlp]);
+    }
+
+    #[test]
+    fn absurd_times_are_answered_not_wrapped_around() {
+        let config = r#"{"topic":"t","format":"json","timestamp":{"field":"ts"}}"#;
+        for (ts, expected) in [
+            ("-1", "#0 greater_than_max_sample_age"),
+            ("\"9999-12-31T23:59:59Z\"", "fake:1"),
+            ("\"0001-01-01T00:00:00Z\"", "fake:1"),
+            ("9223372036854775807", "#0 too_far_in_future"),
+            ("-9223372036854775808", "#0 greater_than_max_sample_age"),
+            ("99999999999999999999999", "fake:1"),
+            ("1e300", "fake:1"),
+        ] {
+            // A time that cannot be read is Kafka's, which is now.
+            assert_eq!(decoded(config, &[&format!(r#"{{"ts":{ts}}}"#)]), expected, "{ts}");
+        }
     }
 }

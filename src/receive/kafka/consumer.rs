@@ -7,7 +7,8 @@
 //!
 //! Rows and position go into the head together, and from there into one commit: a restart, a rebalance or another
 //! instance begins where the table's own record ends. The group's offsets are only a mirror, for tools that show lag.
-//! A full head pauses the partitions; the thread goes on polling, so that it stays a member.
+//! A full head pauses the partitions, those that are assigned meanwhile, too; the thread goes on polling, so that it
+//! stays a member.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::decode;
+use super::batch::{decode, surely};
 use super::dead_letter::DeadLetters;
 use super::mapping::{Mapping, Record};
 use super::positions::{PartitionId, Positions, parse_app_id};
@@ -216,7 +217,8 @@ pub(super) struct Loop {
     pub(super) mappings: Vec<Mapping>,
     pub(super) dead_letters: Option<DeadLetters>,
     pub(super) sampled: HashMap<String, Instant>,
-    pub(super) paused: bool,
+    /// While partitions wait for room in the head: the generation of assignments that waits.
+    pub(super) paused: Option<u64>,
 }
 
 impl Loop {
@@ -227,7 +229,7 @@ impl Loop {
             self.take_news(&consumer);
             self.pause_or_resume(&consumer);
             self.fill(&consumer, &mut batch);
-            if !batch.is_empty() && !self.shared.target.shard.is_full() {
+            if !batch.is_empty() && self.paused.is_none() && !self.shared.target.shard.is_full() {
                 self.hand_over(&batch);
                 batch.clear();
             }
@@ -242,22 +244,19 @@ impl Loop {
 
     fn fill<'c>(&self, consumer: &'c BaseConsumer<Context>, batch: &mut Vec<Polled<'c>>) {
         let linger = self.shared.config.linger.to_std();
+        if self.paused.is_some() {
+            // Paused partitions give nothing; a member that does not poll loses them.
+            batch.extend(self.poll(consumer, POLL_MAX));
+            return;
+        }
         let mut bytes: usize = batch.iter().map(|(message, _)| message.payload_len()).sum();
         let mut ends: Option<Instant> = None;
         while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
             let wait = ends.map_or(POLL_MAX, |ends| ends.saturating_duration_since(Instant::now()).min(POLL_MAX));
-            match consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    bytes += message.payload_len();
-                    let generation = self.shared.positions.lock().generation();
-                    batch.push((message, generation));
-                    ends.get_or_insert_with(|| Instant::now() + linger);
-                }
-                Some(Err(error)) => {
-                    self.shared.target.door.metrics.kafka.errors.inc();
-                    tracing::warn!(%error, "Kafka");
-                }
-                None => {}
+            if let Some(polled) = self.poll(consumer, wait) {
+                bytes += polled.0.payload_len();
+                batch.push(polled);
+                ends.get_or_insert_with(|| Instant::now() + linger);
             }
             if ends.is_none_or(|ends| Instant::now() >= ends) {
                 return;
@@ -265,16 +264,28 @@ impl Loop {
         }
     }
 
+    fn poll<'c>(&self, consumer: &'c BaseConsumer<Context>, wait: Duration) -> Option<Polled<'c>> {
+        match consumer.poll(wait)? {
+            Ok(message) => Some((message, self.shared.positions.lock().generation())),
+            Err(error) => {
+                self.shared.target.door.metrics.kafka.errors.inc();
+                tracing::warn!(%error, "Kafka");
+                None
+            }
+        }
+    }
+
     fn pause_or_resume(&mut self, consumer: &BaseConsumer<Context>) {
         let full = self.shared.target.shard.is_full();
-        if full == self.paused {
+        let wanted = full.then(|| self.shared.positions.lock().generation());
+        if wanted == self.paused {
             return;
         }
         let Ok(assigned) = consumer.assignment() else { return };
         let done = if full { consumer.pause(&assigned) } else { consumer.resume(&assigned) };
         match done {
             Ok(()) => {
-                self.paused = full;
+                self.paused = wanted;
                 self.shared.target.door.metrics.kafka.paused.set(i64::from(full));
                 tracing::info!(paused = full, "the head is full or has room again");
             }
@@ -337,7 +348,10 @@ impl Loop {
         };
         let target = &self.shared.target;
         let door = &target.door;
-        let decoded = decode(&self.mappings[mapping], records, &door.limits, &door.gates, door.clock.now());
+        let decoded = surely(records, |records| {
+            decode(&self.mappings[mapping], records, &door.limits, &door.gates, door.clock.now())
+        });
+        door.metrics.panics.inc_by(decoded.panics);
         let kafka = &door.metrics.kafka;
         let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
         kafka.records.with_label_values(&[&id.topic]).inc_by(records.len() as u64);

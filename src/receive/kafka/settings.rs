@@ -82,6 +82,7 @@ pub enum SecurityProtocol {
     SaslSsl,
 }
 
+#[cfg(feature = "kafka")]
 impl SecurityProtocol {
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -189,6 +190,9 @@ impl KafkaConfig {
         let mut problems = Vec::new();
         if !self.is_on() {
             return problems;
+        }
+        if cfg!(not(feature = "kafka")) {
+            problems.push("kafka.topics: this build has no Kafka (cargo feature kafka)".to_owned());
         }
         if self.brokers.is_empty() {
             problems.push("kafka.brokers: name at least one, host:port".to_owned());

@@ -141,4 +141,36 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn streams_that_were_sound_are_survived() {
+        use crate::receive::syslog::framing::Framer;
+
+        let new = r#"<165>1 2026-01-15T10:00:00.003Z host app 123 ID47 [sd@1 k="v\"\]" l="é"][e@2] a text"#;
+        let old = "<34>Jan 15 10:00:00 host app[123]: text";
+        let sound = [
+            format!("{} {new}{} {old}", new.len(), old.len()).into_bytes(),
+            format!("{new}\n{old}\r\n<13>2026-01-15T10:00:00+00:00 h a: x\n").into_bytes(),
+        ];
+        let rows = Rows::new(&SyslogConfig::default());
+        let gate = TenantGate::alone(Limits::default(), NOW);
+        crate::receive::fuzz::survives(&sound, |stream| {
+            let (mut framer, mut messages) = (Framer::new(200), Vec::new());
+            for piece in stream.chunks(7) {
+                framer.buffer.extend_from_slice(piece);
+                while let Ok(Some(frame)) = framer.next() {
+                    assert!(frame.bytes.len() <= 200, "a message is cut at its limit");
+                    messages.push(frame.bytes);
+                }
+                assert!(framer.buffer.len() <= 200 + 16, "{} bytes are kept", framer.buffer.len());
+            }
+            messages.extend(framer.finish().map(|frame| frame.bytes));
+            let received =
+                |bytes: &Bytes| Received { bytes: bytes.clone(), from: IpAddr::from([10, 0, 0, 9]), at: NOW };
+            let received: Vec<Received> = messages.iter().map(received).collect();
+            if !received.is_empty() {
+                crate::receive::fuzz::check(&rows.decode(&received, &gate));
+            }
+        });
+    }
 }

@@ -8,6 +8,7 @@ use prost::Message;
 use super::*;
 use crate::ingest::limits::Limits;
 use crate::receive::decode::tests::rows;
+use crate::receive::fuzz;
 use crate::types::time::UnixNanos;
 
 const NOW: UnixNanos = UnixNanos(1_768_471_200_000_000_000);
@@ -207,4 +208,28 @@ fn encodings_of_the_contract() {
     }
     let refused = push("br", body, &BodyLimits::default()).answer.expect_err("unknown");
     assert_eq!(refused.text, "unsupported content encoding br: only gzip, lz4 and zstd are supported");
+}
+
+#[test]
+fn requests_that_were_sound_are_survived() {
+    let nested = map(vec![
+        pair("list", AnyOf::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(text("x")) }] })),
+        pair("d", AnyOf::DoubleValue(1.5)),
+        pair("b", AnyOf::BytesValue(vec![1, 2])),
+    ]);
+    let full = LogRecord {
+        severity_number: 17,
+        severity_text: "Error".to_owned(),
+        attributes: vec![pair("user", nested.clone()), pair("n", AnyOf::IntValue(-5))],
+        trace_id: vec![0xab; 16],
+        span_id: vec![1; 8],
+        ..record(nested)
+    };
+    let whole = request(vec![pair("service.name", text("s"))], vec![full, record(text("line"))]);
+    fuzz::survives(&[whole.encode_to_vec()], |body| {
+        fuzz::check(&decoded(Limits::default(), "application/x-protobuf", body.to_vec()));
+    });
+    fuzz::survives(&[serde_json::to_vec(&whole).expect("JSON")], |body| {
+        fuzz::check(&decoded(Limits::default(), "application/json", body.to_vec()));
+    });
 }
