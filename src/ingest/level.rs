@@ -54,13 +54,21 @@ pub fn from_labels(labels: &Labels, fields: &[String]) -> Option<String> {
 /// The level of one row whose stream labels do not decide it.
 pub fn of_row<'a>(line: &'a str, metadata: &[(&'a str, &'a str)], fields: &[String]) -> &'a str {
     let named = |name: &str| metadata.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
-    if let Some(value) = fields.iter().find_map(|field| named(field)) {
+    let of_field =
+        |field: &String| metadata.iter().find(|(found, _)| is_name_of(found, field)).map(|(_, value)| *value);
+    if let Some(value) = fields.iter().find_map(of_field) {
         return normalized(value);
     }
     if let Some(number) = named("severity_number").filter(|number| !number.is_empty()) {
         return from_severity_number(number);
     }
     from_line(line, fields)
+}
+
+/// Whether a name of metadata is a field's: dots are underscores there.
+fn is_name_of(found: &str, field: &str) -> bool {
+    let same = |(found, wanted): (u8, u8)| found == wanted || (found == b'_' && wanted == b'.');
+    found.len() == field.len() && found.bytes().zip(field.bytes()).all(same)
 }
 
 /// The usual word for a level, in whatever case or short form; other words stay as they are.
@@ -328,6 +336,15 @@ mod tests {
     fn check(line: &str, expected: &str) {
         let fields: Vec<String> = DEFAULT_LEVEL_FIELDS.iter().map(|field| (*field).to_owned()).collect();
         assert_eq!(of_row(line, &[], &fields), expected, "{line}");
+    }
+
+    #[test]
+    fn ecs_names_the_level_in_metadata_and_in_lines() {
+        let fields: Vec<String> = DEFAULT_LEVEL_FIELDS.iter().map(|field| (*field).to_owned()).collect();
+        assert_eq!(of_row("an info line", &[("log_level", "ERROR")], &fields), "error");
+        assert_eq!(of_row("an info line", &[("logxlevel", "ERROR")], &fields), "info");
+        check(r#"{"message":"recovered from an error","log.level":"INFO"}"#, "info");
+        check(r#"{"message":"recovered from an error","log":{"level":"WARN"}}"#, "warn");
     }
 
     #[test]

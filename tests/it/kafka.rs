@@ -131,6 +131,49 @@ fn a_second_instance_shares_the_partitions_and_the_table() {
     check_distinct(&first, 25_000);
 }
 
+/// Where an instance dies; none: at some moment, from outside.
+const POINTS: [Option<&str>; 6] =
+    [Some("flush.written"), Some("flush.committed"), None, Some("flush.written@2"), None, Some("flush.committed@2")];
+
+#[test]
+fn instances_that_join_and_die_and_a_broker_that_restarts_under_them_store_each_record_once() {
+    const A_ROUND: usize = 4_000;
+    let Some(mut broker) = Broker::start() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = config(directory.path(), &broker, "");
+    let (first_data, second_data) = (directory.path().join("first"), directory.path().join("second"));
+    let mut first = Server::start(&first_data, Some(&config), &[]);
+    let mut produced = 0;
+    for (round, point) in POINTS.into_iter().enumerate() {
+        let variables: Vec<(&str, &str)> = point.iter().map(|point| ("MILLRACE_FAILPOINT", *point)).collect();
+        let next = produced + A_ROUND;
+        let text = lines(produced, next);
+        std::thread::scope(|scope| {
+            // kcat sends again what a broker that went did not answer; the broker knows it by its number.
+            let producing = scope.spawn(|| broker.produce("numbers", &text, &["-X", "enable.idempotence=true"]));
+            // It joins, takes partitions from the first, and dies there or when it is killed.
+            let second = Server::launch(&second_data, Some(&config), &[], &variables);
+            std::thread::sleep(Duration::from_millis(1_500 + 400 * round as u64));
+            drop(second);
+            producing.join().expect("produced");
+        });
+        produced = next;
+        if round % 2 == 1 {
+            first.kill();
+            first = Server::start(&first_data, Some(&config), &[]);
+        }
+        if round % 3 == 2 {
+            // The first goes on consuming while the broker is away and comes back.
+            broker.restart();
+        }
+    }
+    wait_for(&first, produced);
+    check_distinct(&first, produced);
+    let second = Server::start(&second_data, Some(&config), &[]);
+    wait_for(&second, produced);
+    check_distinct(&second, produced);
+}
+
 #[test]
 fn poisoned_records_go_to_the_dead_letter_topic_and_stop_nothing() {
     let Some(broker) = Broker::start() else { return };

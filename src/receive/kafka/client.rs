@@ -5,6 +5,9 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use super::KafkaError;
 use super::settings::KafkaConfig;
 
+/// Bytes of a record, at most: as many as librdkafka allows to say of a producer.
+const RECORD_BYTES_MAX: &str = "1000000000";
+
 /// What every client of these brokers needs.
 pub(super) fn client_config(config: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
     let mut client = ClientConfig::new();
@@ -54,6 +57,8 @@ pub(super) fn consumer_config(config: &KafkaConfig) -> Result<ClientConfig, Kafk
         .set("session.timeout.ms", (config.session_timeout.nanos() / 1_000_000).to_string())
         .set("queued.max.messages.kbytes", kilobytes.to_string())
         .set("fetch.wait.max.ms", "100")
+        // A record above this would be an error for ever, and stop its partition.
+        .set("receive.message.max.bytes", RECORD_BYTES_MAX)
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("statistics.interval.ms", "2000")
         .set("enable.partition.eof", "false");
@@ -66,6 +71,11 @@ pub(super) fn consumer_config(config: &KafkaConfig) -> Result<ClientConfig, Kafk
 /// Sends dead letters.
 pub(super) fn producer_config(config: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
     let mut client = client_config(config)?;
-    client.set("enable.idempotence", "true").set("message.timeout.ms", "30000").set("compression.type", "zstd");
+    client
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "30000")
+        .set("compression.type", "zstd")
+        // How large a letter may be is the brokers' to say.
+        .set("message.max.bytes", RECORD_BYTES_MAX);
     Ok(client)
 }

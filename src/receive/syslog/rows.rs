@@ -156,11 +156,18 @@ mod tests {
         let gate = TenantGate::alone(Limits::default(), NOW);
         crate::receive::fuzz::survives(&sound, |stream| {
             let (mut framer, mut messages) = (Framer::new(200), Vec::new());
-            for piece in stream.chunks(7) {
+            'stream: for piece in stream.chunks(7) {
                 framer.buffer.extend_from_slice(piece);
-                while let Ok(Some(frame)) = framer.next() {
-                    assert!(frame.bytes.len() <= 200, "a message is cut at its limit");
-                    messages.push(frame.bytes);
+                loop {
+                    match framer.next() {
+                        Ok(Some(frame)) => {
+                            assert!(frame.bytes.len() <= 200, "a message is cut at its limit");
+                            messages.push(frame.bytes);
+                        }
+                        Ok(None) => break,
+                        // The connection is closed here.
+                        Err(_) => break 'stream,
+                    }
                 }
                 assert!(framer.buffer.len() <= 200 + 16, "{} bytes are kept", framer.buffer.len());
             }
