@@ -84,7 +84,7 @@ fn a_store_that_stands_still_is_waited_for_with_bounded_memory() {
     let config = config(directory.path(), &proxy.endpoint, "1MB", "");
     let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
     let json_type = [("Content-Type", "application/json")];
-    push_patiently(&server, &json_type, &body(0, 0));
+    push_patiently(&server, &json_type, &body(PUSHERS, 0));
     server.flush();
     stand_still(&proxy);
     let before = server.rss_bytes();
@@ -123,7 +123,8 @@ fn a_store_that_stands_still_is_waited_for_with_bounded_memory() {
             pusher.join().expect("it pushed everything");
         }
     });
-    assert_eq!(count(&server), PUSHERS * PUSHES * LINES_A_PUSH, "every line once");
+    let all = (PUSHERS * PUSHES + 1) * LINES_A_PUSH;
+    assert_eq!(count(&server), all, "every line once");
     assert!(refused.load(Ordering::SeqCst) > 0, "nothing was refused: the store did not stand still");
     // Three heads, and what was in flight when there was room.
     let head_most = (3 << 20) + (8 << 20);
@@ -133,7 +134,7 @@ fn a_store_that_stands_still_is_waited_for_with_bounded_memory() {
     server.flush();
     server.kill();
     let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
-    assert_eq!(count(&server), PUSHERS * PUSHES * LINES_A_PUSH, "every line once after a restart");
+    assert_eq!(count(&server), all, "every line once after a restart");
 }
 
 fn count(server: &Server) -> usize {
@@ -168,6 +169,8 @@ fn kafka_waits_for_a_store_that_stands_still_and_keeps_its_partitions() {
     let consumed = || server.metric("millrace_kafka_records_total{topic=\"numbers\"}") as usize;
     std::thread::sleep(Duration::from_secs(2));
     let (at_pause, before) = (consumed(), server.rss_bytes());
+    let lag: f64 = (0..3).map(|at| lag_of(&server, at)).sum();
+    assert!(lag > 0.0, "no lag is told while {at_pause} of {RECORDS} are read");
     assert!(at_pause < RECORDS / 2, "{at_pause} records were read before it paused");
     assert!(count_records(&server) >= 100);
     std::thread::sleep(Duration::from_secs(10));
@@ -178,6 +181,13 @@ fn kafka_waits_for_a_store_that_stands_still_and_keeps_its_partitions() {
     check_distinct(&server, RECORDS);
     assert_eq!(self::rebalances(&server), rebalances, "it lost its partitions while it waited");
     assert!(server.metric("millrace_kafka_paused ") < 0.5);
+}
+
+/// Records of a partition that wait.
+fn lag_of(server: &Server, partition: usize) -> f64 {
+    let text = server.get("/metrics", &[]).text();
+    let series = format!("millrace_kafka_lag_records{{partition=\"{partition}\",topic=\"numbers\"}}");
+    text.lines().find_map(|line| line.strip_prefix(&series)?.trim().parse().ok()).unwrap_or(0.0)
 }
 
 /// How often partitions came and went, by kind.

@@ -68,11 +68,12 @@ pub(super) fn consumer_config(config: &KafkaConfig) -> Result<ClientConfig, Kafk
     Ok(client)
 }
 
-/// Sends dead letters.
+/// Sends dead letters. Not idempotent: a letter may come twice, and a producer that a gap in its numbers made fatal would
+/// send none any more.
 pub(super) fn producer_config(config: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
     let mut client = client_config(config)?;
     client
-        .set("enable.idempotence", "true")
+        .set("acks", "all")
         .set("message.timeout.ms", "30000")
         .set("compression.type", "zstd")
         // How large a letter may be is the brokers' to say.
