@@ -1,4 +1,4 @@
-//! How fast a tenant and a stream may send: token buckets, in kilobytes.
+//! How fast a tenant and a stream may send: token buckets.
 //!
 //! ```text
 //! push ─▶ tenant's bucket (all or nothing) ─▶ each stream's bucket ─▶ in
@@ -18,8 +18,9 @@ use parking_lot::RwLock;
 use super::limits::Limits;
 use crate::types::ids::TenantId;
 
-/// Bytes of one cell of a bucket: rates of gigabytes a second fit the counters.
-const CELL_BYTES: u64 = 1024;
+/// Bytes of one cell of a bucket: rates of gigabytes a second fit the counters and the nanoseconds between two cells, and
+/// a short line is not taken for a long one.
+const CELL_BYTES: u64 = 64;
 /// Streams with a bucket, of one tenant, before full buckets are forgotten.
 const STREAM_BUCKETS_MAX: usize = 100_000;
 

@@ -95,9 +95,36 @@ struct OpenStream {
     /// Whether entries came: a stream without any gives its place to the next.
     used: bool,
     slowed: Slowed,
+    paid: Paid,
     /// The level its labels decide.
     level: Option<String>,
     last: Option<(i64, String)>,
+}
+
+/// What a stream took of its rate and did not use up yet: the gate is not asked for each line.
+#[derive(Debug, Default)]
+struct Paid {
+    left: u64,
+    used: u64,
+}
+
+impl Paid {
+    /// Part of what a stream used already that is taken ahead: no more of its rate is lost at the end of a request.
+    const AHEAD: u64 = 32;
+
+    fn take(&mut self, gate: &dyn StreamGate, stream: u64, bytes: u64) -> Result<(), TooFast> {
+        if bytes > self.left {
+            let (need, ahead) = (bytes - self.left, self.used / Self::AHEAD);
+            let taken = match gate.admit_bytes(stream, need + ahead) {
+                Err(_) if ahead > 0 => gate.admit_bytes(stream, need).map(|()| need),
+                taken => taken.map(|()| need + ahead),
+            };
+            self.left += taken?;
+        }
+        self.left -= bytes;
+        self.used += bytes;
+        Ok(())
+    }
 }
 
 /// Entries of a stream that came too fast.
@@ -258,7 +285,7 @@ impl<'a> Admission<'a> {
             return Err(REASON);
         }
         stream.slowed.of += 1;
-        if let Some(Err(too_fast)) = self.gate.map(|gate| gate.admit_bytes(stream.hash, size)) {
+        if let Some(Err(too_fast)) = self.gate.map(|gate| stream.paid.take(gate, stream.hash, size)) {
             const REASON: &str = "per_stream_rate_limit";
             self.discards.add(REASON, 1, size);
             stream.slowed.add(ts_ns, &stream.text, size, too_fast);

@@ -50,6 +50,7 @@ impl Mock {
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
             .set("group.id", "millrace")
             .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "6000")
             .set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         consumer.subscribe(&[TOPIC]).expect("subscribed");
@@ -81,20 +82,31 @@ impl Mock {
 
 /// Waits until `is_so`, and says what it waited for when it is not.
 fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_or(|()| what.to_owned(), &mut (), |()| is_so());
+}
+
+/// As [`wait`], with what was seen last.
+fn wait_or<S>(what: impl Fn(&S) -> String, seen: &mut S, mut is_so: impl FnMut(&mut S) -> bool) {
     let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "not after {PATIENCE:?}: {what}");
+    while !is_so(seen) {
+        assert!(started.elapsed() < PATIENCE, "not after {PATIENCE:?}: {}", what(seen));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 /// Waits until so many rows are there; more is an error at once.
 fn wait_for(server: &Server, expected: usize) {
-    wait(&format!("{expected} rows"), || {
-        let found = count(server);
-        assert!(found <= expected, "{found} rows of {expected}: some are there twice");
-        found == expected
-    });
+    let mut found = 0;
+    wait_or(
+        |found| format!("{expected} rows; there are {found}"),
+        &mut found,
+        |found| {
+            *found = count(server);
+            let found = *found;
+            assert!(found <= expected, "{found} rows of {expected}: some are there twice");
+            found == expected
+        },
+    );
 }
 
 /// A series of `/metrics`; 0 while there is none.
@@ -222,8 +234,39 @@ fn a_dead_letter_that_cannot_be_sent_is_counted_and_stops_nothing() {
     poison("no document either");
     wait("a letter fails", || letters("failed") == 1.0);
     poison("the third that is none");
-    wait("the next letter is sent", || letters("sent") == 2.0);
+    wait_or(Clone::clone, &mut String::new(), |seen| {
+        let text = server.get("/metrics", &[]).text();
+        *seen = text.lines().filter(|line| line.starts_with("millrace_kafka")).collect::<Vec<_>>().join("\n");
+        letters("sent") == 2.0
+    });
     assert_eq!(metric(&server, "millrace_kafka_rejected_total{topic=\"numbers\"}"), 3.0);
     mock.produce(40, 80);
     wait_for(&server, 80);
+}
+
+#[test]
+fn a_partition_that_leaves_while_it_waits_is_read_when_it_comes_back() {
+    let mock = Mock::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = mock.config(directory.path());
+    let text = std::fs::read_to_string(&config).expect("readable");
+    std::fs::write(&config, text.replace("    max_age: 1s\n", "    max_age: 1s\n    max_bytes: 64KB\n"))
+        .expect("written");
+    // The first finds its disk full for a while, and then not.
+    let full = [("MILLRACE_FAILPOINT", "store.put=full@12-22")];
+    let first = Server::start_with(&directory.path().join("first"), Some(&config), &[], &full);
+    let partitions = |server: &Server| metric(server, "millrace_kafka_partitions ");
+    wait("the first has all partitions", || partitions(&first) == f64::from(PARTITIONS));
+    mock.produce(0, 8_000);
+    wait("its head is full", || metric(&first, "millrace_kafka_paused ") == 1.0);
+    let second = Server::start(&directory.path().join("second"), Some(&config), &[]);
+    wait("the partitions are shared", || partitions(&first) == 2.0 && partitions(&second) == 2.0);
+    wait("its disk has room", || metric(&first, "millrace_kafka_paused ") == 0.0);
+    mock.produce(8_000, 8_400);
+    wait_for(&second, 8_400);
+    second.kill();
+    mock.produce(8_400, 8_800);
+    wait("all partitions come back", || partitions(&first) == f64::from(PARTITIONS));
+    wait_for(&first, 8_800);
+    check_distinct(&first, 8_800);
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::json_reader::{JsonReader, JsonResult};
-use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of};
+use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of, text_of};
 use crate::ingest::gate::TenantGate;
 use crate::ingest::level::DETECTED_LEVEL;
 use crate::ingest::validate::{Admission, StreamHandle};
@@ -84,7 +84,7 @@ fn read(
     items: &mut Vec<ElasticItem>,
 ) -> Result<crate::ingest::validate::Admitted, PushError> {
     let body = body::inflate(&request.body, request.content_encoding, limits)?;
-    let text = String::from_utf8_lossy(&body);
+    let text = text_of(&body);
     let mut rows = Rows { gate, admission: gate.admission(text.len()), streams: HashMap::new() };
     let default_index = request.index.as_deref();
     if let ElasticShape::Document { id } = &request.shape {

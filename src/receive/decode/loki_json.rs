@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use super::PushError;
 use super::json_reader::{JsonError, JsonReader, JsonResult};
 use super::label_text::{labels_of_map, parse_labels};
+use super::{PushError, text_of};
 use crate::ingest::validate::Admission;
 use crate::types::labels::Labels;
 
@@ -26,14 +26,14 @@ impl From<JsonError> for Trouble {
 
 /// Decodes a body of the current shape.
 pub(super) fn decode(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushError> {
-    let text = String::from_utf8_lossy(body);
+    let text = text_of(body);
     let mut scratch = Scratch::default();
     streams(&text, |reader| stream(reader, admission, &mut scratch))
 }
 
 /// Decodes a body of the older shape.
 pub(super) fn decode_legacy(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushError> {
-    let text = String::from_utf8_lossy(body);
+    let text = text_of(body);
     streams(&text, |reader| legacy_stream(reader, admission))
 }
 

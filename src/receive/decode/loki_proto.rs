@@ -7,9 +7,9 @@
 
 use std::borrow::Cow;
 
-use super::PushError;
 use super::label_text::parse_labels;
 use super::wire::{Value, fields};
+use super::{PushError, text_of};
 use crate::ingest::validate::Admission;
 
 /// Decodes an unsnapped body.
@@ -25,7 +25,7 @@ fn decode_stream(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushE
     // Labels come first from every known client, but the wire does not promise it.
     fields(body, |tag, value| {
         if let (1, Value::Bytes(text)) = (tag, value) {
-            labels = String::from_utf8_lossy(text);
+            labels = text_of(text);
         }
         Ok(())
     })?;
@@ -50,13 +50,13 @@ fn decode_entry(body: &[u8], admission: &mut Admission<'_>) -> Result<(), PushEr
                 }
                 Ok(())
             })?,
-            (2, Value::Bytes(text)) => line = String::from_utf8_lossy(text),
+            (2, Value::Bytes(text)) => line = text_of(text),
             (3, Value::Bytes(pair)) => {
                 let (mut name, mut text): (Cow<'_, str>, Cow<'_, str>) = Default::default();
                 fields(pair, |tag, value| {
                     match (tag, value) {
-                        (1, Value::Bytes(bytes)) => name = String::from_utf8_lossy(bytes),
-                        (2, Value::Bytes(bytes)) => text = String::from_utf8_lossy(bytes),
+                        (1, Value::Bytes(bytes)) => name = text_of(bytes),
+                        (2, Value::Bytes(bytes)) => text = text_of(bytes),
                         _ => {}
                     }
                     Ok(())

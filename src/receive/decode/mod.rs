@@ -16,6 +16,7 @@ mod loki_proto;
 pub mod otlp;
 mod wire;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,6 +104,14 @@ pub fn decode_record(kind: PushKind, body: &[u8], gate: &TenantGate, body_limits
         PushKind::OtlpProtobuf => otlp::decode_protobuf(body, gate, &mut admission),
     };
     outcome_of(decoded.and_then(|()| finish(admission)))
+}
+
+/// Bytes as text: what is not UTF-8 becomes U+FFFD. Nearly all is, which is found out far faster than what is not.
+pub(in crate::receive) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 pub(in crate::receive) fn finish(admission: Admission<'_>) -> Result<Admitted, PushError> {

@@ -37,10 +37,15 @@ use crate::receive::door::{count_discards, count_taken};
 const BATCH_RECORDS_MAX: usize = 20_000;
 /// Their bytes, at most, but for one record.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Records that are taken between two looks at the clock.
+const LOOK_EVERY: usize = 64;
 /// How long one poll may wait, so that news and the end are seen.
 const POLL_MAX: Duration = Duration::from_millis(100);
 /// How long brokers may take to answer where a partition ends.
 const WATERMARK_WAIT: Duration = Duration::from_secs(10);
+/// How often the lag of paused partitions is told, and how long a broker may take to answer.
+const LAG_EVERY: Duration = Duration::from_secs(2);
+const LAG_WAIT: Duration = Duration::from_secs(1);
 /// Pause before the table is asked again where partitions begin.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// Rejected records of a topic are named in the log this often.
@@ -86,6 +91,12 @@ impl Shared {
         }
     }
 
+    /// Records from `next` to `end` are not taken yet.
+    fn set_lag(&self, id: &PartitionId, next: i64, end: i64) {
+        let lag = &self.target.door.metrics.kafka.lag;
+        lag.with_label_values(&[&id.topic, &id.partition.to_string()]).set((end - next.max(0)).max(0));
+    }
+
     fn recorded(&self, partition: &PartitionId) -> Option<i64> {
         let app_id = super::positions::app_id(&self.config.group, partition);
         self.runtime.block_on(self.target.flusher.recorded(&app_id))
@@ -97,14 +108,20 @@ pub(super) struct Context(pub(super) Arc<Shared>);
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let lag = &self.0.target.door.metrics.kafka.lag;
+        let kafka = &self.0.target.door.metrics.kafka;
+        // While nothing is fetched the client does not hear where partitions end: see `Loop::tell_lag`.
+        if kafka.paused.get() > 0 {
+            return;
+        }
         for (topic, stats) in &statistics.topics {
             for (partition, stats) in stats.partitions.iter().filter(|(partition, _)| **partition >= 0) {
                 let id = PartitionId { topic: topic.clone(), partition: *partition };
-                if self.0.positions.lock().is_assigned(&id) && stats.hi_offset >= 0 {
-                    let next = stats.app_offset.max(stats.next_offset.min(stats.hi_offset));
-                    let behind = (stats.hi_offset - next.max(stats.lo_offset.max(0))).max(0);
-                    lag.with_label_values(&[topic, &partition.to_string()]).set(behind);
+                let positions = self.0.positions.lock();
+                if positions.is_assigned(&id) && stats.hi_offset >= 0 {
+                    // What is fetched and not waiting was taken, or is a mark of a transaction, which nobody is given.
+                    let fetched = if stats.fetchq_cnt == 0 { stats.next_offset.min(stats.hi_offset) } else { 0 };
+                    let next = positions.ended(&id).unwrap_or(stats.app_offset).max(fetched);
+                    self.0.set_lag(&id, next.max(stats.lo_offset), stats.hi_offset);
                 }
             }
         }
@@ -123,7 +140,10 @@ impl ConsumerContext for Context {
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             shared.target.door.metrics.kafka.rebalances.with_label_values(&["assigned"]).inc();
             shared.assign(consumer, &ids, partitions);
-            if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) }
+            let assigned =
+                if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
+            // One that went while it was paused comes back paused; the loop pauses it again if it must wait.
+            assigned.and_then(|()| consumer.resume(partitions))
         } else {
             let lost = consumer.assignment_lost();
             let kind = if lost { "lost" } else { "revoked" };
@@ -219,6 +239,8 @@ pub(super) struct Loop {
     pub(super) sampled: HashMap<String, Instant>,
     /// While partitions wait for room in the head: the generation of assignments that waits.
     pub(super) paused: Option<u64>,
+    /// When the lag of paused partitions was told.
+    pub(super) lag_told: Option<Instant>,
 }
 
 impl Loop {
@@ -242,24 +264,51 @@ impl Loop {
         }
     }
 
-    fn fill<'c>(&self, consumer: &'c BaseConsumer<Context>, batch: &mut Vec<Polled<'c>>) {
+    fn fill<'c>(&mut self, consumer: &'c BaseConsumer<Context>, batch: &mut Vec<Polled<'c>>) {
         let linger = self.shared.config.linger.to_std();
         if self.paused.is_some() {
             // Paused partitions give nothing; a member that does not poll loses them.
             batch.extend(self.poll(consumer, POLL_MAX));
+            self.tell_lag(consumer);
             return;
         }
         let mut bytes: usize = batch.iter().map(|(message, _)| message.payload_len()).sum();
         let mut ends: Option<Instant> = None;
         while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
-            let wait = ends.map_or(POLL_MAX, |ends| ends.saturating_duration_since(Instant::now()).min(POLL_MAX));
-            if let Some(polled) = self.poll(consumer, wait) {
+            // What was fetched is taken without looking at the clock each time.
+            let is_looking = batch.len().is_multiple_of(LOOK_EVERY);
+            let at_once = ends.and_then(|_| self.poll(consumer, Duration::ZERO));
+            let is_fetched = at_once.is_some();
+            let polled = at_once.or_else(|| {
+                let left = |ends: Instant| ends.saturating_duration_since(Instant::now()).min(POLL_MAX);
+                self.poll(consumer, ends.map_or(POLL_MAX, left))
+            });
+            if let Some(polled) = polled {
                 bytes += polled.0.payload_len();
                 batch.push(polled);
                 ends.get_or_insert_with(|| Instant::now() + linger);
             }
-            if ends.is_none_or(|ends| Instant::now() >= ends) {
+            if (is_looking || !is_fetched) && ends.is_none_or(|ends| Instant::now() >= ends) {
                 return;
+            }
+        }
+    }
+
+    /// Asks the brokers where partitions end, now and then: for while nothing is fetched.
+    fn tell_lag(&mut self, consumer: &BaseConsumer<Context>) {
+        if self.lag_told.is_some_and(|told| told.elapsed() < LAG_EVERY) {
+            return;
+        }
+        self.lag_told = Some(Instant::now());
+        let partitions: Vec<_> = self.shared.positions.lock().iter().cloned().collect();
+        for id in partitions {
+            match consumer.fetch_watermarks(&id.topic, id.partition, LAG_WAIT) {
+                Ok((first, end)) => {
+                    let next = self.shared.positions.lock().ended(&id);
+                    self.shared.set_lag(&id, next.unwrap_or(first), end);
+                }
+                // The brokers are away; the next time will do.
+                Err(_) => return,
             }
         }
     }

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use super::fields::WantedFields;
 use super::settings::{Format, TopicConfig};
 use super::times::Layout;
+use crate::receive::decode::text_of as text_of_bytes;
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
 use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
@@ -152,7 +153,7 @@ impl Mapping {
     /// # Errors
     /// A JSON record that is no object.
     pub fn read<'m, 'r>(&'m self, record: &'m Record<'r>) -> Result<Mapped<'m, 'r>, Unmapped> {
-        let text = String::from_utf8_lossy(record.payload);
+        let text = text_of_bytes(record.payload);
         if self.format != Format::Json {
             return Ok(Mapped { mapping: self, record, line: text, fields: Vec::new() });
         }
@@ -246,10 +247,10 @@ fn text_of<'o>(from: &TextSource, record: &'o Record<'_>, fields: &'o [Option<Co
     match from {
         TextSource::Topic => Some(Cow::Borrowed(record.topic)),
         TextSource::Partition => Some(Cow::Owned(record.partition.to_string())),
-        TextSource::Key => record.key.map(String::from_utf8_lossy),
+        TextSource::Key => record.key.map(text_of_bytes),
         TextSource::Header(name) => {
             let found = record.headers.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| String::from_utf8_lossy(value))
+            found.map(|(_, value)| text_of_bytes(value))
         }
         TextSource::Field(at) => fields.get(*at)?.as_deref().map(Cow::Borrowed),
     }

@@ -66,6 +66,11 @@ impl Positions {
         self.partitions.remove(partition);
     }
 
+    /// Where the records end that are taken; none when the table and this process know nothing of the partition.
+    pub fn ended(&self, partition: &PartitionId) -> Option<i64> {
+        self.partitions.get(partition)?.ended
+    }
+
     /// Grows with every assignment; what is polled is marked with it.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -134,6 +139,7 @@ mod tests {
         let first = positions.step(&id, 9).expect("ours");
         assert_eq!((first.after, first.to), (After::Exactly(None), 10));
         positions.taken(&id, &first);
+        assert_eq!(positions.ended(&id), Some(10));
         let second = positions.step(&id, 14).expect("ours");
         assert_eq!((second.after, second.to), (After::Exactly(Some(10)), 15));
         assert!(first.then(&second).is_some());

@@ -62,7 +62,7 @@ pub fn start(config: &KafkaConfig, target: Target) -> Result<KafkaSource, KafkaE
         BaseConsumer::from_config_and_context(&client::consumer_config(config)?, Context(shared.clone()))
             .map_err(KafkaError::client)?;
     consumer::subscribe(&consumer, config)?;
-    let consuming = Loop { shared, mappings, dead_letters, sampled: HashMap::new(), paused: None };
+    let consuming = Loop { shared, mappings, dead_letters, sampled: HashMap::new(), paused: None, lag_told: None };
     let thread = std::thread::Builder::new()
         .name("kafka".to_owned())
         .spawn(move || consuming.run(consumer))

@@ -11,7 +11,7 @@ use super::message::Message;
 use super::settings::{SyslogConfig, SyslogField};
 use crate::ingest::gate::TenantGate;
 use crate::ingest::validate::StreamHandle;
-use crate::receive::decode::{PushOutcome, finish, outcome_of};
+use crate::receive::decode::{PushOutcome, finish, outcome_of, text_of};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 
@@ -48,7 +48,7 @@ impl Rows {
         let mut admission = gate.admission(bytes);
         let mut streams: HashMap<Vec<String>, StreamHandle> = HashMap::new();
         for received in messages {
-            let text = String::from_utf8_lossy(&received.bytes);
+            let text = text_of(&received.bytes);
             let message = Message::parse(&text, received.at, self.zone);
             let from = received.from.to_string();
             let values: Vec<String> = self.fields.iter().map(|(field, _)| value(*field, &message, &from)).collect();

@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::super::PushError;
 use super::super::wire::{Value, fields};
+use super::super::{PushError, text_of};
 use super::value::{Any, DEPTH_MAX, key_value};
 use crate::ingest::otlp_config::{AttributeAction, AttributeRule, OtlpConfig, action_of};
 use crate::ingest::validate::normalized_name;
@@ -87,8 +87,8 @@ pub(super) fn scope_pairs<'a>(body: &'a [u8], rules: &[AttributeRule]) -> Result
     let (mut name, mut version, mut dropped) = (Cow::Borrowed(""), Cow::Borrowed(""), 0);
     fields(body, |tag, value| {
         match (tag, value) {
-            (1, Value::Bytes(text)) => name = String::from_utf8_lossy(text),
-            (2, Value::Bytes(text)) => version = String::from_utf8_lossy(text),
+            (1, Value::Bytes(text)) => name = text_of(text),
+            (2, Value::Bytes(text)) => version = text_of(text),
             (4, Value::Number(number)) => dropped = number as u32,
             _ => {}
         }
@@ -161,7 +161,7 @@ pub(super) fn record_pairs<'a>(
         push("severity_number", severity.to_string().into());
     }
     if !severity_text.is_empty() {
-        let text = String::from_utf8_lossy(severity_text);
+        let text = text_of(severity_text);
         if config.severity_text_as_label {
             record.labels.push(("severity_text".to_owned(), text.clone().into_owned()));
         }
@@ -182,7 +182,7 @@ pub(super) fn record_pairs<'a>(
         }
     }
     if !event_name.is_empty() {
-        push("event_name", String::from_utf8_lossy(event_name));
+        push("event_name", text_of(event_name));
     }
     Ok(record)
 }

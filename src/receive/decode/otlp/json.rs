@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::super::PushError;
 use super::super::json_reader::{JsonError, JsonReader, JsonResult};
+use super::super::{PushError, text_of};
 use super::value::DEPTH_MAX;
 
 /// A field of a message.
@@ -86,7 +86,7 @@ static MAP: Message = Message(&[field("values", 1, Kind::Many(&KEY_VALUE))]);
 
 /// The same request as protobuf.
 pub(super) fn to_protobuf(body: &[u8]) -> Result<Vec<u8>, PushError> {
-    let text = String::from_utf8_lossy(body);
+    let text = text_of(body);
     let mut out = Vec::with_capacity(body.len());
     message(&mut JsonReader::new(&text), &REQUEST, &mut out, 0).map_err(|error| malformed(&text, &error))?;
     Ok(out)

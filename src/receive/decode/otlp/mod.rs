@@ -24,7 +24,7 @@ use bytes::Bytes;
 use self::attributes::{Attributes, Pairs, record_pairs, scope_pairs};
 use self::value::{Any, any};
 use super::wire::{Value, fields};
-use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of};
+use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of, text_of};
 use crate::ingest::gate::TenantGate;
 use crate::ingest::otlp_config::AttributeAction;
 use crate::ingest::service_name::SERVICE_NAME;
@@ -163,7 +163,7 @@ fn scope_logs<'a>(
         let body = any(read.body)?;
         let text: &str = match body {
             Any::Text(text) => {
-                let text = String::from_utf8_lossy(text);
+                let text = text_of(text);
                 let _ = admission.entry(ts_ns, &text, &metadata);
                 return Ok(());
             }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::PushError;
 use super::super::wire::{Value, fields};
+use super::super::{PushError, text_of};
 
 /// Values nested deeper than this are refused.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -57,7 +57,7 @@ pub(super) fn key_value(body: &[u8]) -> Result<(Cow<'_, str>, Any<'_>), PushErro
         }
         Ok(())
     })?;
-    Ok((String::from_utf8_lossy(key), any(value)?))
+    Ok((text_of(key), any(value)?))
 }
 
 impl<'a> Any<'a> {
@@ -68,7 +68,7 @@ impl<'a> Any<'a> {
     /// The value's text; borrowed when it is text.
     pub(super) fn text(self) -> Result<Cow<'a, str>, PushError> {
         match self {
-            Any::Text(text) => Ok(String::from_utf8_lossy(text)),
+            Any::Text(text) => Ok(text_of(text)),
             other => {
                 let mut text = String::new();
                 other.push_text(&mut text)?;
@@ -81,7 +81,7 @@ impl<'a> Any<'a> {
     pub(super) fn push_text(self, out: &mut String) -> Result<(), PushError> {
         match self {
             Any::Empty => {}
-            Any::Text(text) => out.push_str(&String::from_utf8_lossy(text)),
+            Any::Text(text) => out.push_str(&text_of(text)),
             Any::Bytes(bytes) => STANDARD.encode_string(bytes, out),
             Any::Double(number) if number.is_nan() => out.push_str("NaN"),
             Any::Double(number) if number.is_infinite() => {
@@ -108,7 +108,7 @@ impl<'a> Any<'a> {
         let mut sound = true;
         match self {
             Any::Empty => out.push_str("null"),
-            Any::Text(text) => push_json_text(out, &String::from_utf8_lossy(text)),
+            Any::Text(text) => push_json_text(out, &text_of(text)),
             Any::Bool(truth) => out.push_str(if truth { "true" } else { "false" }),
             Any::Int(number) => out.push_str(&number.to_string()),
             Any::Double(number) if !number.is_finite() => return Ok(false),
