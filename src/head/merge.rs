@@ -9,8 +9,8 @@ use arrow::compute::concat_batches;
 use super::HeadPart;
 use crate::types::rows::ROW_SCHEMA;
 
-/// Parts of this many rows are left alone: merging more would copy without making scans faster.
-const MERGED_ROWS_MAX: usize = 16_384;
+/// Parts are merged up to this many rows, what a scan takes at once: more would copy without making scans faster.
+const MERGED_ROWS_MAX: usize = 8_192;
 
 /// Merges from the tail while the last part is at least half as long as the one before it.
 pub(super) fn merge_small_parts(parts: &mut Vec<Arc<HeadPart>>) {
