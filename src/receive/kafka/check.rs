@@ -91,7 +91,7 @@ fn show(
     for _ in 0..RECORDS_SHOWN {
         let Some(polled) = consumer.poll(Duration::from_secs(3)) else { return Ok(()) };
         let message = polled.map_err(KafkaError::client)?;
-        let record = record_of(&message);
+        let record = record_of(&message, true);
         writeln!(out, "  {}/{}: {} bytes", record.partition, record.offset, record.payload.len())?;
         show_record(mapping, &record, limits, clock, out)?;
     }

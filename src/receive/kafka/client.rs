@@ -57,6 +57,8 @@ pub(super) fn consumer_config(config: &KafkaConfig) -> Result<ClientConfig, Kafk
         .set("session.timeout.ms", (config.session_timeout.nanos() / 1_000_000).to_string())
         .set("queued.max.messages.kbytes", kilobytes.to_string())
         .set("fetch.wait.max.ms", "100")
+        // By default a fetch that found the queue full waits a second, in which the queue runs empty.
+        .set("fetch.queue.backoff.ms", "20")
         // A record above this would be an error for ever, and stop its partition.
         .set("receive.message.max.bytes", RECORD_BYTES_MAX)
         .set("topic.metadata.refresh.interval.ms", "30000")

@@ -383,13 +383,13 @@ impl Loop {
             // What was polled before the partition was assigned to us anew comes again; what is not ours is others'.
             let Some(since) = self.shared.positions.lock().assigned_in(&id) else { continue };
             let ours = polled.into_iter().filter(|(_, generation)| *generation >= since);
-            let records: Vec<Record<'_>> = ours.map(|(message, _)| record_of(message)).collect();
-            self.hand_over_partition(&id, &records);
+            let messages: Vec<&BorrowedMessage<'_>> = ours.map(|(message, _)| message).collect();
+            self.hand_over_partition(&id, &messages);
         }
     }
 
-    fn hand_over_partition(&mut self, id: &PartitionId, records: &[Record<'_>]) {
-        let Some(last) = records.last().map(|record| record.offset) else { return };
+    fn hand_over_partition(&mut self, id: &PartitionId, messages: &[&BorrowedMessage<'_>]) {
+        let Some(last) = messages.last().map(|message| message.offset()) else { return };
         let Some(step) = self.shared.positions.lock().step(id, last) else { return };
         let Some(mapping) = self.mappings.iter().position(|mapping| mapping.is_for(&id.topic)) else {
             tracing::error!(topic = id.topic, "records of a topic that no entry of kafka.topics names");
@@ -397,7 +397,9 @@ impl Loop {
         };
         let target = &self.shared.target;
         let door = &target.door;
-        let decoded = surely(records, |records| {
+        let headers = self.mappings[mapping].reads_headers();
+        let records: Vec<Record<'_>> = messages.iter().map(|message| record_of(message, headers)).collect();
+        let decoded = surely(&records, |records| {
             decode(&self.mappings[mapping], records, &door.limits, &door.gates, door.clock.now())
         });
         door.metrics.panics.inc_by(decoded.panics);
@@ -412,9 +414,11 @@ impl Loop {
             count_discards(&door.metrics, tenant, discards);
         }
         if !decoded.rejected.is_empty() {
-            let letters: Vec<(&Record<'_>, &str)> =
-                decoded.rejected.iter().map(|rejected| (&records[rejected.at], rejected.reason.as_str())).collect();
-            self.reject(mapping, id, &letters);
+            // A letter is the record as it was.
+            let whole: Vec<Record<'_>> =
+                decoded.rejected.iter().map(|rejected| record_of(messages[rejected.at], true)).collect();
+            let reasons = decoded.rejected.iter().map(|rejected| rejected.reason.as_str());
+            self.reject(mapping, id, &whole.iter().zip(reasons).collect::<Vec<_>>());
         }
         match self.shared.target.shard.append_source(step.clone(), decoded.batches) {
             Ok(_) => self.shared.positions.lock().taken(id, &step),
@@ -452,9 +456,9 @@ impl Loop {
     }
 }
 
-/// A message as the mapping reads it.
-pub(super) fn record_of<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
-    let headers = message.headers().map(|headers| {
+/// A message as the mapping reads it. To look for headers takes as long as all the rest, so it is done where they matter.
+pub(super) fn record_of<'m>(message: &'m BorrowedMessage<'_>, with_headers: bool) -> Record<'m> {
+    let headers = with_headers.then(|| message.headers()).flatten().map(|headers| {
         headers.iter().filter_map(|header| header.value.map(|value| (header.key, value))).collect::<Vec<_>>()
     });
     Record {

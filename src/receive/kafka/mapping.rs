@@ -141,6 +141,14 @@ impl Mapping {
         })
     }
 
+    /// Whether anything is taken from headers.
+    pub fn reads_headers(&self) -> bool {
+        let is_header = |from: &TextSource| matches!(from, TextSource::Header(_));
+        let tenant = matches!(&self.tenant, TenantFrom::Record(from) if is_header(from));
+        let named = self.varying.iter().chain(&self.metadata).any(|(from, _)| is_header(from));
+        tenant || named || self.time.as_ref().is_some_and(is_header)
+    }
+
     pub fn is_for(&self, topic: &str) -> bool {
         match &self.topics {
             TopicNames::One(name) => name == topic,
@@ -319,6 +327,19 @@ mod tests {
         check(config, r#"{"org":"t1"}"#, "the message field is missing");
         check(config, r#"{"org":"a/b","msg":"m"}"#, "tenant: tenant ID 'a/b' contains unsupported character '/'");
         check(config, "plain", "not a JSON object");
+    }
+
+    #[test]
+    fn headers_are_read_where_something_comes_from_them() {
+        for (config, expected) in [
+            (r#"{"topic":"t","labels":{"key":"k","topic":"t"}}"#, false),
+            (r#"{"topic":"t","labels":{"headers":{"a":"b"}}}"#, true),
+            (r#"{"topic":"t","metadata":{"headers":{"a":"b"}}}"#, true),
+            (r#"{"topic":"t","timestamp":{"header":"a"}}"#, true),
+            (r#"{"topic":"t","tenant":{"header":"a"}}"#, true),
+        ] {
+            assert_eq!(mapping(config).reads_headers(), expected, "{config}");
+        }
     }
 
     #[test]
