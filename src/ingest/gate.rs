@@ -159,6 +159,51 @@ mod tests {
     }
 
     #[test]
+    fn short_lines_pay_what_they_are_and_long_streams_ask_seldom() {
+        use std::cell::Cell;
+
+        use crate::ingest::validate::Admission;
+        use crate::types::labels::Labels;
+        use crate::types::units::ByteSize;
+
+        // A burst, and nearly nothing after it.
+        let limits = Limits {
+            per_stream_rate_limit: ByteSize(1 << 10),
+            per_stream_rate_limit_burst: ByteSize(1 << 20),
+            reject_old_samples: false,
+            ..Limits::default()
+        };
+        let line = "x".repeat(100);
+        let taken = |admission: &mut Admission<'_>| {
+            admission.stream(Labels::from_pairs([("a", "b")]));
+            (0..20_000).filter(|at| admission.entry(*at, &line, &[]).is_ok()).count()
+        };
+        let gate = TenantGate::alone(limits.clone(), UnixNanos(0));
+        let lines = taken(&mut gate.admission(0));
+        assert!((10_485..11_000).contains(&lines), "{lines} lines of 100 bytes");
+
+        /// Lets everything through, and counts.
+        struct Counting(Cell<(u64, u64)>);
+        impl StreamGate for Counting {
+            fn admit_stream(&self, _: u64) -> bool {
+                true
+            }
+            fn admit_bytes(&self, _: u64, bytes: u64) -> Result<(), TooFast> {
+                let (calls, all) = self.0.get();
+                self.0.set((calls + 1, all + bytes));
+                Ok(())
+            }
+            fn tenant(&self) -> &str {
+                "t"
+            }
+        }
+        let counting = Counting(Cell::new((0, 0)));
+        assert_eq!(taken(&mut Admission::new(&limits, UnixNanos(0), 0).gated(&counting)), 20_000);
+        let (calls, bytes) = counting.0.get();
+        assert!(calls < 500 && (2_000_000..2_100_000).contains(&bytes), "{bytes} bytes in {calls} calls");
+    }
+
+    #[test]
     fn the_rate_is_taken_whole_or_not_at_all() {
         let limits = Arc::new(Limits { ingestion_rate_mb: 1.0, ingestion_burst_size_mb: 1.0, ..Limits::default() });
         let gate = IngestGates::default().of(&TenantId::single(), &limits, UnixNanos(0));

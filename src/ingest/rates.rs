@@ -20,7 +20,7 @@ use crate::types::ids::TenantId;
 
 /// Bytes of one cell of a bucket: rates of gigabytes a second fit the counters and the nanoseconds between two cells, and
 /// a short line is not taken for a long one.
-const CELL_BYTES: u64 = 64;
+pub(super) const CELL_BYTES: u64 = 64;
 /// Streams with a bucket, of one tenant, before full buckets are forgotten.
 const STREAM_BUCKETS_MAX: usize = 100_000;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::ingest::checks::{Refusal, check_entry, check_labels};
 use crate::ingest::level::{self, DETECTED_LEVEL};
 use crate::ingest::limits::Limits;
-use crate::ingest::rates::TooFast;
+use crate::ingest::rates::{CELL_BYTES, TooFast};
 use crate::ingest::service_name::with_service_name;
 use crate::types::batch::{BatchError, LogBatch, LogBatchBuilder, StreamSlot};
 use crate::types::go_time::{GoTime, Zone};
@@ -114,7 +114,9 @@ impl Paid {
 
     fn take(&mut self, gate: &dyn StreamGate, stream: u64, bytes: u64) -> Result<(), TooFast> {
         if bytes > self.left {
-            let (need, ahead) = (bytes - self.left, self.used / Self::AHEAD);
+            // Whole cells, so that what a cell is rounded up by is not lost.
+            let need = (bytes - self.left).next_multiple_of(CELL_BYTES);
+            let ahead = self.used / Self::AHEAD / CELL_BYTES * CELL_BYTES;
             let taken = match gate.admit_bytes(stream, need + ahead) {
                 Err(_) if ahead > 0 => gate.admit_bytes(stream, need).map(|()| need),
                 taken => taken.map(|()| need + ahead),
