@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::place::PlaceArgs;
-use crate::doctor::{Orders, Report, Severity, Then, examine};
+use crate::doctor::{Orders, Report, Severity, Then, examine, examine_metrics};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -56,7 +56,12 @@ impl Doctor {
         let orders = Orders { repair: self.repair, drop_lost: self.drop_lost, quick: self.quick };
         let style = ProgressStyle::with_template("files [{bar:40}] {binary_bytes}/{binary_total_bytes} {eta}");
         let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let report = runtime.block_on(examine(&place, self.url.is_none(), orders, &bar))?;
+        let mut report = runtime.block_on(examine(&place, self.url.is_none(), orders, &bar))?;
+        if self.url.is_none()
+            && let Some(metrics) = self.place.open_metrics(&config)?
+        {
+            report.append(runtime.block_on(examine_metrics(&metrics, orders))?);
+        }
         bar.finish_and_clear();
         Ok(report)
     }

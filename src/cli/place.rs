@@ -48,4 +48,19 @@ impl PlaceArgs {
         };
         Ok(Place { data_dir: config.data_dir(), table, sealing, table_dir })
     }
+
+    /// The place of the derived metrics; none where there is no directory of them.
+    pub fn open_metrics(&self, config: &Config) -> Result<Option<Place>, AnyError> {
+        let location = config.millrace.metrics.location(&config.data_dir())?;
+        if matches!(&location, Location::Directory(path) if !path.is_dir()) {
+            return Ok(None);
+        }
+        let sealing = config.sealing()?;
+        let table = location.open(sealing.as_ref())?;
+        let table_dir = match location {
+            Location::Directory(path) => Some(path),
+            Location::Bucket(_) => None,
+        };
+        Ok(Some(Place { data_dir: config.data_dir(), table, sealing, table_dir }))
+    }
 }

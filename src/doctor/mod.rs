@@ -3,6 +3,7 @@
 //! ```text
 //! log ─▶ segments, records, do they join the table?      table ─▶ commits, checkpoints, format
 //! files ─▶ there, whole, readable?                       beside them ─▶ objects that no version names
+//! metrics ─▶ the same for the table of derived metrics
 //! ```
 //!
 //! Nothing is changed without `repair`, and nothing is deleted with it: what is bad or left over is moved to a
@@ -11,11 +12,15 @@
 
 mod files;
 mod log;
+mod metrics;
 mod table;
 
 use indicatif::ProgressBar;
 
+pub use metrics::examine as examine_metrics;
+
 use crate::backup::RESTORING;
+use crate::files::table::schema;
 use crate::store::Place;
 use crate::wal::{DirectoryLock, WalError};
 
@@ -92,6 +97,19 @@ impl Report {
         self.findings.push(Finding { severity: Severity::Note, what: what.into(), then });
     }
 
+    /// The same, each line saying of what it is.
+    fn of(mut self, what: &str) -> Self {
+        self.looked_at.iter_mut().for_each(|line| line.insert_str(0, &format!("{what}, ")));
+        self.findings.iter_mut().for_each(|finding| finding.what.insert_str(0, &format!("{what}, ")));
+        self
+    }
+
+    /// Adds what another one says.
+    pub fn append(&mut self, other: Report) {
+        self.looked_at.extend(other.looked_at);
+        self.findings.extend(other.findings);
+    }
+
     /// Whether a problem is left.
     pub fn is_ill(&self) -> bool {
         let is_left =
@@ -136,7 +154,7 @@ pub async fn examine(
     if look_at_log && place.data_dir.join(RESTORING).exists() {
         report.problem("a restore was cut short here", advice("run `millrace backup restore` again"));
     }
-    let snapshot = table::examine(place, orders, &mut report).await?;
+    let snapshot = table::examine(place, &schema::LOGS, orders, &mut report).await?;
     if look_at_log {
         log::examine(place, snapshot.as_ref(), orders, lock.is_some(), &mut report)?;
     }

@@ -2,7 +2,7 @@
 
 use super::{DoctorError, Orders, Report, advice, repaired};
 use crate::files::table::{
-    LogDamage, LogObject, Table, TableError, TableSnapshot, correct_commit, inspect, quarantine,
+    LogDamage, LogObject, Table, TableError, TableSchema, TableSnapshot, correct_commit, inspect, quarantine,
 };
 use crate::store::Place;
 use crate::types::time::Clock;
@@ -10,6 +10,7 @@ use crate::types::time::Clock;
 /// Answers the table as it can be read, if it can.
 pub(super) async fn examine(
     place: &Place,
+    schema: &TableSchema,
     orders: Orders,
     report: &mut Report,
 ) -> Result<Option<TableSnapshot>, DoctorError> {
@@ -47,7 +48,7 @@ pub(super) async fn examine(
         }
     };
     if lost_checkpoint {
-        let (table, _) = Table::open(store.clone(), root.clone(), Clock::system()).await?;
+        let (table, _) = Table::open_as(store.clone(), root.clone(), Clock::system(), schema).await?;
         let version = table.checkpoint().await?;
         report.saw(format!("table: a new checkpoint of version {version} was written"));
     }
