@@ -6,6 +6,7 @@ use std::process::Output;
 use serde_json::json;
 
 use crate::harness::{Server, repository};
+use crate::promql::{RECEIVER_ON, samples, write};
 
 /// Seconds; the golden configuration accepts any age.
 const START_S: i64 = 1_768_471_200;
@@ -186,4 +187,23 @@ fn a_damaged_checkpoint_is_made_anew_and_orphans_are_moved_away() {
     let (code, said) = doctor(&data, &[]);
     assert!(code == 0 && said.contains("all is well"), "{said}");
     assert_eq!(count(&start(&data)), 3 * LINES_A_PUSH);
+}
+
+#[test]
+fn the_table_of_metrics_is_looked_at_too() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (data, config) = (directory.path().join("data"), directory.path().join("config.yaml"));
+    std::fs::write(&config, RECEIVER_ON).expect("written");
+    let server = Server::start(&data, Some(&config), &[]);
+    write(&server, None, &samples(20));
+    server.stop();
+    let (code, said) = doctor(&data, &[]);
+    assert!(code == 0 && said.contains("metrics, files: 1 with 60 samples, every byte read"), "{said}");
+    let file = files(&data.join("metrics"), ".parquet").remove(0);
+    flip(&file, |length| length / 2);
+    let (code, said) = doctor(&data, &[]);
+    assert!(code == 1 && said.contains("PROBLEM: metrics, file ") && said.contains("checksum does not fit"), "{said}");
+    std::fs::remove_file(&file).expect("removed");
+    let (code, said) = doctor(&data, &["--quick"]);
+    assert!(code == 1 && said.contains("it is missing; 60 samples of tenant fake"), "{said}");
 }

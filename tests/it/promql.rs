@@ -17,7 +17,7 @@ const STEP_S: i64 = 15;
 pub(crate) const RECEIVER_ON: &str = "millrace:\n  metrics:\n    remote_write_receiver: true\n";
 
 /// A metric `log:error_rate:1m` of two services and a counter, `count` samples each from `START_S` on.
-fn samples(count: i64) -> Vec<Sample> {
+pub(crate) fn samples(count: i64) -> Vec<Sample> {
     let mut samples = Vec::new();
     for at in 0..count {
         let time = UnixNanos((START_S + at * STEP_S) * 1_000_000_000);
