@@ -193,7 +193,7 @@ fn a_damaged_checkpoint_is_made_anew_and_orphans_are_moved_away() {
 fn the_table_of_metrics_is_looked_at_too() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (data, config) = (directory.path().join("data"), directory.path().join("config.yaml"));
-    std::fs::write(&config, RECEIVER_ON).expect("written");
+    std::fs::write(&config, format!("auth_enabled: false\n{RECEIVER_ON}")).expect("written");
     let server = Server::start(&data, Some(&config), &[]);
     write(&server, None, &samples(20));
     server.stop();
