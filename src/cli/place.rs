@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::{CliError, Serve};
 use crate::config::Config;
-use crate::store::{Location, Place};
+use crate::store::{Location, Place, TierPlace};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,15 +38,7 @@ impl PlaceArgs {
 
     /// The data directory and its table.
     pub fn open(&self, config: &Config) -> Result<Place, AnyError> {
-        let location = config.table_location()?;
-        let sealing = config.sealing()?;
-        let opened = location.open(sealing.as_ref())?;
-        let (table, _) = opened.with_tiers(&config.tier_places()?, sealing.as_ref(), None)?;
-        let table_dir = match location {
-            Location::Directory(path) => Some(path),
-            Location::Bucket(_) => None,
-        };
-        Ok(Place { data_dir: config.data_dir(), table, sealing, table_dir })
+        place_at(config, config.table_location()?, &config.tier_places()?)
     }
 
     /// The place of the derived metrics; none where there is no directory of them.
@@ -55,12 +47,18 @@ impl PlaceArgs {
         if matches!(&location, Location::Directory(path) if !path.is_dir()) {
             return Ok(None);
         }
-        let sealing = config.sealing()?;
-        let table = location.open(sealing.as_ref())?;
-        let table_dir = match location {
-            Location::Directory(path) => Some(path),
-            Location::Bucket(_) => None,
-        };
-        Ok(Some(Place { data_dir: config.data_dir(), table, sealing, table_dir }))
+        place_at(config, location, &[]).map(Some)
     }
+}
+
+/// The data directory with a table at `location`, of which older files lie at `tiers`.
+fn place_at(config: &Config, location: Location, tiers: &[TierPlace]) -> Result<Place, AnyError> {
+    let sealing = config.sealing()?;
+    let opened = location.open(sealing.as_ref())?;
+    let (table, _) = opened.with_tiers(tiers, sealing.as_ref(), None)?;
+    let table_dir = match location {
+        Location::Directory(path) => Some(path),
+        Location::Bucket(_) => None,
+    };
+    Ok(Place { data_dir: config.data_dir(), table, sealing, table_dir })
 }

@@ -30,7 +30,9 @@ pub(super) async fn examine(
     bar: &ProgressBar,
 ) -> Result<(), DoctorError> {
     let live: Vec<&DataFile> = snapshot.files().collect();
-    let mut damaged = damaged(place, &live, orders, bar).await?;
+    let (store, root) = (place.table.store.clone(), place.table.root.clone());
+    let indexes = FileIndexes::new(store, root, Arc::new(Streams::default()), INDEX_BYTES);
+    let mut damaged = damaged(place, &live, Some(&indexes), orders, bar).await?;
     if orders.repair && place.sealing.is_none() {
         damaged = correct_bits(place, damaged, report).await?;
     }
@@ -46,18 +48,18 @@ pub(super) async fn examine(
     orphans(place, snapshot, &live, orders, report).await
 }
 
-async fn damaged<'a>(
+/// The files that are not as they were written; `indexes` read the footers of files that have them.
+pub(super) async fn damaged<'a>(
     place: &Place,
     live: &[&'a DataFile],
+    indexes: Option<&FileIndexes>,
     orders: Orders,
     bar: &ProgressBar,
 ) -> Result<Vec<(&'a DataFile, FileDamage)>, DoctorError> {
     let (store, root) = (&place.table.store, &place.table.root);
-    let streams = Arc::new(Streams::default());
-    let indexes = FileIndexes::new(store.clone(), root.clone(), streams, INDEX_BYTES);
     bar.set_length(live.iter().map(|file| file.bytes).sum());
     let checks = live.iter().map(|file| {
-        let (file, indexes) = (*file, &indexes);
+        let file = *file;
         async move {
             let damage = verify(store, root, indexes, file, !orders.quick).await?;
             bar.inc(file.bytes);

@@ -23,14 +23,15 @@ pub enum FileDamage {
     Unreadable(String),
 }
 
-/// Looks at one file: its footer, and with `content` every byte. Memory: the file.
+/// Looks at one file: its footer, where files have what `indexes` read of them, and with `content` every byte. Memory:
+/// the file.
 ///
 /// # Errors
 /// When the store cannot be reached: that says nothing of the file.
 pub async fn verify(
     store: &Arc<dyn ObjectStore>,
     root: &Path,
-    indexes: &FileIndexes,
+    indexes: Option<&FileIndexes>,
     file: &DataFile,
     content: bool,
 ) -> Result<Option<FileDamage>, FilesError> {
@@ -42,10 +43,12 @@ pub async fn verify(
     if found != file.bytes {
         return Ok(Some(FileDamage::Size { found, expected: file.bytes }));
     }
-    match indexes.get(file).await {
-        Ok(_) => {}
-        Err(FilesError::Store(error)) => return Err(error.into()),
-        Err(error) => return Ok(Some(FileDamage::Unreadable(error.to_string()))),
+    if let Some(indexes) = indexes {
+        match indexes.get(file).await {
+            Ok(_) => {}
+            Err(FilesError::Store(error)) => return Err(error.into()),
+            Err(error) => return Ok(Some(FileDamage::Unreadable(error.to_string()))),
+        }
     }
     if !content {
         return Ok(None);

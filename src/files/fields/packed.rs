@@ -57,15 +57,10 @@ impl Form {
         self.digits().div_ceil(2)
     }
 
-    /// Bytes of the text of a value.
-    fn text_bytes(&self) -> usize {
-        self.0.len()
-    }
-
     /// Writes a value into `out`, [`Form::width`] zeros; false where it has another form.
     #[inline]
     pub(super) fn pack(&self, value: &[u8], out: &mut [u8]) -> bool {
-        if value.len() != self.0.len() {
+        if !self.is_as_long_as(value) {
             return false;
         }
         let (mut digits, mut bad) = (0, 0);
@@ -114,7 +109,7 @@ impl Form {
 
     /// Whether `text` is as long as a value.
     pub(super) fn is_as_long_as(&self, text: &[u8]) -> bool {
-        self.text_bytes() == text.len()
+        self.0.len() == text.len()
     }
 }
 
