@@ -1,5 +1,7 @@
 //! Kafka's trouble made to order: librdkafka's mock cluster, listening in this process, and the real server before it.
 //!
+//! Each test is a process of its own, because the mock cluster aborts its process now and then ([`apart`]).
+//!
 //! Quick where a real broker is slow to fail: errors of single requests, brokers that go and come, offsets of the group
 //! that lie, rebalances.
 
@@ -13,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+use crate::apart::apart;
 use crate::harness::{Server, repository};
 use crate::kafka::{check_distinct, count, lines};
 
@@ -117,152 +120,163 @@ fn metric(server: &Server, series: &str) -> f64 {
 
 #[test]
 fn positions_are_the_tables_whatever_the_groups_offsets_say() {
-    let mock = Mock::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (config, data) = (mock.config(directory.path()), directory.path().join("data"));
-    mock.produce(0, 400);
-    let server = Server::start(&data, Some(&config), &[]);
-    wait_for(&server, 400);
-    server.stop();
-    // Back to the start, or far beyond the end: nobody reads what the group says.
-    for (round, offset) in [0, 1_000_000].into_iter().enumerate() {
-        mock.commit(offset);
-        mock.produce(400 + round * 40, 440 + round * 40);
+    apart("kafka_mock::positions_are_the_tables_whatever_the_groups_offsets_say", || {
+        let mock = Mock::start();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (config, data) = (mock.config(directory.path()), directory.path().join("data"));
+        mock.produce(0, 400);
         let server = Server::start(&data, Some(&config), &[]);
-        wait_for(&server, 440 + round * 40);
-        check_distinct(&server, 440 + round * 40);
+        wait_for(&server, 400);
         server.stop();
-    }
+        // Back to the start, or far beyond the end: nobody reads what the group says.
+        for (round, offset) in [0, 1_000_000].into_iter().enumerate() {
+            mock.commit(offset);
+            mock.produce(400 + round * 40, 440 + round * 40);
+            let server = Server::start(&data, Some(&config), &[]);
+            wait_for(&server, 440 + round * 40);
+            check_distinct(&server, 440 + round * 40);
+            server.stop();
+        }
+    });
 }
 
 #[test]
 fn errors_of_requests_and_brokers_that_go_stop_nothing_for_good() {
-    let mock = Mock::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = mock.config(directory.path());
-    let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
-    mock.produce(0, 100);
-    wait_for(&server, 100);
-    let mut produced = 100;
-    let fetch_errors = [
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN,
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-    ];
-    for (request, errors) in [
-        (RDKafkaApiKey::Fetch, &fetch_errors[..]),
-        (RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS][..]),
-        (RDKafkaApiKey::OffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR; 3][..]),
-    ] {
-        mock.cluster.request_errors(request, errors);
+    apart("kafka_mock::errors_of_requests_and_brokers_that_go_stop_nothing_for_good", || {
+        let mock = Mock::start();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = mock.config(directory.path());
+        let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
+        mock.produce(0, 100);
+        wait_for(&server, 100);
+        let mut produced = 100;
+        let fetch_errors = [
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        ];
+        for (request, errors) in [
+            (RDKafkaApiKey::Fetch, &fetch_errors[..]),
+            (RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS][..]),
+            (RDKafkaApiKey::OffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR; 3][..]),
+        ] {
+            mock.cluster.request_errors(request, errors);
+            mock.produce(produced, produced + 100);
+            produced += 100;
+            wait_for(&server, produced);
+        }
+        // Both brokers away: what was taken can be asked for, and what comes after they are back is taken.
+        for broker in [1, 2] {
+            mock.cluster.broker_down(broker).expect("down");
+        }
+        wait("errors are counted", || metric(&server, "millrace_kafka_errors_total ") > 0.0);
+        assert_eq!(count(&server), produced);
+        for broker in [1, 2] {
+            mock.cluster.broker_up(broker).expect("up");
+        }
         mock.produce(produced, produced + 100);
         produced += 100;
         wait_for(&server, produced);
-    }
-    // Both brokers away: what was taken can be asked for, and what comes after they are back is taken.
-    for broker in [1, 2] {
-        mock.cluster.broker_down(broker).expect("down");
-    }
-    wait("errors are counted", || metric(&server, "millrace_kafka_errors_total ") > 0.0);
-    assert_eq!(count(&server), produced);
-    for broker in [1, 2] {
-        mock.cluster.broker_up(broker).expect("up");
-    }
-    mock.produce(produced, produced + 100);
-    produced += 100;
-    wait_for(&server, produced);
-    check_distinct(&server, produced);
-    // Throughput and lag are told, and partitions are ours.
-    assert_eq!(metric(&server, "millrace_kafka_records_total{topic=\"numbers\"}"), produced as f64);
-    assert!(metric(&server, "millrace_kafka_bytes_total{topic=\"numbers\"}") > (produced * 40) as f64);
-    assert_eq!(metric(&server, "millrace_kafka_partitions "), f64::from(PARTITIONS));
-    // Told every two seconds.
-    wait("lag is told", || {
-        let text = server.get("/metrics", &[]).text();
-        (0..PARTITIONS)
-            .all(|at| text.contains(&format!("millrace_kafka_lag_records{{partition=\"{at}\",topic=\"{TOPIC}\"}} 0")))
+        check_distinct(&server, produced);
+        // Throughput and lag are told, and partitions are ours.
+        assert_eq!(metric(&server, "millrace_kafka_records_total{topic=\"numbers\"}"), produced as f64);
+        assert!(metric(&server, "millrace_kafka_bytes_total{topic=\"numbers\"}") > (produced * 40) as f64);
+        assert_eq!(metric(&server, "millrace_kafka_partitions "), f64::from(PARTITIONS));
+        // Told every two seconds.
+        wait("lag is told", || {
+            let text = server.get("/metrics", &[]).text();
+            (0..PARTITIONS).all(|at| {
+                text.contains(&format!("millrace_kafka_lag_records{{partition=\"{at}\",topic=\"{TOPIC}\"}} 0"))
+            })
+        });
     });
 }
 
 #[test]
 fn a_member_that_joins_and_one_that_dies_move_partitions_and_no_row_twice() {
-    let mock = Mock::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = mock.config(directory.path());
-    let first = Server::start(&directory.path().join("first"), Some(&config), &[]);
-    mock.produce(0, 200);
-    wait_for(&first, 200);
-    let second = Server::start(&directory.path().join("second"), Some(&config), &[]);
-    let partitions = |server: &Server| metric(server, "millrace_kafka_partitions ");
-    wait("the partitions are shared", || partitions(&first) == 2.0 && partitions(&second) == 2.0);
-    mock.produce(200, 600);
-    wait_for(&first, 600);
-    wait_for(&second, 600);
-    assert!(metric(&first, "millrace_kafka_rebalances_total{kind=\"revoked\"}") >= 1.0);
-    assert!(metric(&second, "millrace_kafka_rebalances_total{kind=\"assigned\"}") >= 1.0);
-    // Killed in the middle of what it reads: the other takes over where the table says.
-    mock.produce(600, 1_000);
-    second.kill();
-    mock.produce(1_000, 1_200);
-    wait("all partitions come back", || partitions(&first) == f64::from(PARTITIONS));
-    wait_for(&first, 1_200);
-    check_distinct(&first, 1_200);
+    apart("kafka_mock::a_member_that_joins_and_one_that_dies_move_partitions_and_no_row_twice", || {
+        let mock = Mock::start();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = mock.config(directory.path());
+        let first = Server::start(&directory.path().join("first"), Some(&config), &[]);
+        mock.produce(0, 200);
+        wait_for(&first, 200);
+        let second = Server::start(&directory.path().join("second"), Some(&config), &[]);
+        let partitions = |server: &Server| metric(server, "millrace_kafka_partitions ");
+        wait("the partitions are shared", || partitions(&first) == 2.0 && partitions(&second) == 2.0);
+        mock.produce(200, 600);
+        wait_for(&first, 600);
+        wait_for(&second, 600);
+        assert!(metric(&first, "millrace_kafka_rebalances_total{kind=\"revoked\"}") >= 1.0);
+        assert!(metric(&second, "millrace_kafka_rebalances_total{kind=\"assigned\"}") >= 1.0);
+        // Killed in the middle of what it reads: the other takes over where the table says.
+        mock.produce(600, 1_000);
+        second.kill();
+        mock.produce(1_000, 1_200);
+        wait("all partitions come back", || partitions(&first) == f64::from(PARTITIONS));
+        wait_for(&first, 1_200);
+        check_distinct(&first, 1_200);
+    });
 }
 
 #[test]
 fn a_dead_letter_that_cannot_be_sent_is_counted_and_stops_nothing() {
-    let mock = Mock::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = mock.config(directory.path());
-    let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
-    let poison = |text: &str| {
-        let record = BaseRecord::<(), str>::to(TOPIC).partition(0).payload(text);
-        mock.producer.send(record).map_err(|(error, _)| error).expect("queued");
-        mock.producer.flush(PATIENCE).expect("produced");
-    };
-    poison("no document");
-    mock.produce(0, 40);
-    wait_for(&server, 40);
-    let letters =
-        |outcome: &str| metric(&server, &format!("millrace_kafka_dead_letters_total{{outcome=\"{outcome}\"}}"));
-    wait("a letter is sent", || letters("sent") == 1.0);
-    // The broker takes the next record, and not the letter about it.
-    let errors =
-        [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
-    mock.cluster.request_errors(RDKafkaApiKey::Produce, &errors);
-    poison("no document either");
-    wait("a letter fails", || letters("failed") == 1.0);
-    poison("the third that is none");
-    wait("the third is rejected", || metric(&server, "millrace_kafka_rejected_total{topic=\"numbers\"}") == 3.0);
-    mock.produce(40, 80);
-    wait_for(&server, 80);
-    wait("every letter has an outcome", || letters("sent") + letters("failed") == 3.0);
+    apart("kafka_mock::a_dead_letter_that_cannot_be_sent_is_counted_and_stops_nothing", || {
+        let mock = Mock::start();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = mock.config(directory.path());
+        let server = Server::start(&directory.path().join("data"), Some(&config), &[]);
+        let poison = |text: &str| {
+            let record = BaseRecord::<(), str>::to(TOPIC).partition(0).payload(text);
+            mock.producer.send(record).map_err(|(error, _)| error).expect("queued");
+            mock.producer.flush(PATIENCE).expect("produced");
+        };
+        poison("no document");
+        mock.produce(0, 40);
+        wait_for(&server, 40);
+        let letters =
+            |outcome: &str| metric(&server, &format!("millrace_kafka_dead_letters_total{{outcome=\"{outcome}\"}}"));
+        wait("a letter is sent", || letters("sent") == 1.0);
+        // The broker takes the next record, and not the letter about it.
+        let errors =
+            [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
+        mock.cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+        poison("no document either");
+        wait("a letter fails", || letters("failed") == 1.0);
+        poison("the third that is none");
+        wait("the third is rejected", || metric(&server, "millrace_kafka_rejected_total{topic=\"numbers\"}") == 3.0);
+        mock.produce(40, 80);
+        wait_for(&server, 80);
+        wait("every letter has an outcome", || letters("sent") + letters("failed") == 3.0);
+    });
 }
 
 #[test]
 fn a_partition_that_leaves_while_it_waits_is_read_when_it_comes_back() {
-    let mock = Mock::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = mock.config(directory.path());
-    let text = std::fs::read_to_string(&config).expect("readable");
-    std::fs::write(&config, text.replace("    max_age: 1s\n", "    max_age: 1s\n    max_bytes: 64KB\n"))
-        .expect("written");
-    // The first finds its disk full for a while, and then not.
-    let full = [("MILLRACE_FAILPOINT", "store.put=full@12-22")];
-    let first = Server::start_with(&directory.path().join("first"), Some(&config), &[], &full);
-    let partitions = |server: &Server| metric(server, "millrace_kafka_partitions ");
-    wait("the first has all partitions", || partitions(&first) == f64::from(PARTITIONS));
-    mock.produce(0, 8_000);
-    wait("its head is full", || metric(&first, "millrace_kafka_paused ") == 1.0);
-    let second = Server::start(&directory.path().join("second"), Some(&config), &[]);
-    wait("the partitions are shared", || partitions(&first) == 2.0 && partitions(&second) == 2.0);
-    wait("its disk has room", || metric(&first, "millrace_kafka_paused ") == 0.0);
-    mock.produce(8_000, 8_400);
-    wait_for(&second, 8_400);
-    second.kill();
-    mock.produce(8_400, 8_800);
-    wait("all partitions come back", || partitions(&first) == f64::from(PARTITIONS));
-    wait_for(&first, 8_800);
-    check_distinct(&first, 8_800);
+    apart("kafka_mock::a_partition_that_leaves_while_it_waits_is_read_when_it_comes_back", || {
+        let mock = Mock::start();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = mock.config(directory.path());
+        let text = std::fs::read_to_string(&config).expect("readable");
+        std::fs::write(&config, text.replace("    max_age: 1s\n", "    max_age: 1s\n    max_bytes: 64KB\n"))
+            .expect("written");
+        // The first finds its disk full for a while, and then not.
+        let full = [("MILLRACE_FAILPOINT", "store.put=full@12-22")];
+        let first = Server::start_with(&directory.path().join("first"), Some(&config), &[], &full);
+        let partitions = |server: &Server| metric(server, "millrace_kafka_partitions ");
+        wait("the first has all partitions", || partitions(&first) == f64::from(PARTITIONS));
+        mock.produce(0, 8_000);
+        wait("its head is full", || metric(&first, "millrace_kafka_paused ") == 1.0);
+        let second = Server::start(&directory.path().join("second"), Some(&config), &[]);
+        wait("the partitions are shared", || partitions(&first) == 2.0 && partitions(&second) == 2.0);
+        wait("its disk has room", || metric(&first, "millrace_kafka_paused ") == 0.0);
+        mock.produce(8_000, 8_400);
+        wait_for(&second, 8_400);
+        second.kill();
+        mock.produce(8_400, 8_800);
+        wait("all partitions come back", || partitions(&first) == f64::from(PARTITIONS));
+        wait_for(&first, 8_800);
+        check_distinct(&first, 8_800);
+    });
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod apart;
 mod audit;
 mod back_pressure;
 mod backup;
