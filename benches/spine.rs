@@ -18,6 +18,7 @@ const LINES: usize = 3_000;
 
 mod flow;
 mod query;
+mod stages;
 
 fn main() {
     divan::main();

@@ -92,7 +92,7 @@ pub fn check_syntax(config: &AgentConfig) -> Result<Vec<String>, AgentError> {
 }
 
 fn build_pipeline(job: &ScrapeConfig, metrics: &PipelineMetrics) -> Result<(Pipeline, Vec<String>), AgentError> {
-    let read_file = |path: &str| std::fs::read(path);
+    let read_file = |path: &str| std::fs::read(path).map(Arc::<[u8]>::from);
     let seed = u64::from(std::process::id()) << 20 | 1;
     let mut tools = Tools::new(&job.job_name, metrics, &read_file, seed);
     let built = Pipeline::build(&job.pipeline_stages, &mut tools);

@@ -153,7 +153,7 @@ impl PipelineTest {
         let tree = yaml::parse(&text).map_err(AgentCliError::Words)?;
         let (job, stages) = self.stages_of(&tree)?;
         let metrics = PipelineMetrics::new(Clock::system());
-        let read_file = |path: &str| std::fs::read(path);
+        let read_file = |path: &str| std::fs::read(path).map(std::sync::Arc::<[u8]>::from);
         let mut tools = Tools::new(&job, &metrics, &read_file, 1);
         let mut pipeline = Pipeline::build(stages, &mut tools)?;
         let paint = Paint::new(match self.color {

@@ -1,18 +1,21 @@
 //! One tenant's door: blocked or not, how many streams, how fast.
 //!
 //! ```text
-//! push ─▶ blocked? ─▶ decode, each stream and entry asked (StreamGate) ─▶ the tenant's rate, all or nothing ─▶ stored
+//! push ─▶ blocked? ─▶ decode, stages, each stream and entry asked (StreamGate) ─▶ the tenant's rate, all or nothing ─▶ stored
 //! ```
 
 use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::active_streams::ActiveStreams;
 use super::limits::Limits;
 use super::otlp_config::DEFAULT_INDEX_ATTRIBUTES;
 use super::rates::{IngestRates, TooFast};
+use super::stages::{Stages, StagesOf};
 use super::validate::{Admission, StreamGate};
 use crate::types::ids::TenantId;
-use crate::types::time::UnixNanos;
+use crate::types::time::{Clock, UnixNanos};
 
 /// What all tenants' doors share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,24 +23,44 @@ pub struct IngestGates {
     rates: Arc<IngestRates>,
     active: Arc<ActiveStreams>,
     otlp_labels: Arc<[String]>,
+    /// Stages of limits first, then those of sources.
+    stages: Arc<RwLock<Vec<Arc<StagesOf>>>>,
 }
 
 impl Default for IngestGates {
     fn default() -> Self {
-        Self::new(DEFAULT_INDEX_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect())
+        Self::new(DEFAULT_INDEX_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect(), Clock::system())
     }
 }
 
 impl IngestGates {
     /// `otlp_labels` are resource attributes of OpenTelemetry that are labels for every tenant.
-    pub fn new(otlp_labels: Vec<String>) -> Self {
-        IngestGates { rates: Arc::default(), active: Arc::default(), otlp_labels: otlp_labels.into() }
+    pub fn new(otlp_labels: Vec<String>, clock: Clock) -> Self {
+        let of_limits = Arc::new(StagesOf::new(None, clock));
+        IngestGates {
+            rates: Arc::default(),
+            active: Arc::default(),
+            otlp_labels: otlp_labels.into(),
+            stages: Arc::new(RwLock::new(vec![of_limits])),
+        }
+    }
+
+    /// Counts what `stages` of a source count among the others.
+    pub fn add_stages(&self, stages: Arc<StagesOf>) {
+        self.stages.write().push(stages);
+    }
+
+    /// The stages of all tenants and sources that sent lines.
+    pub fn stages(&self) -> Vec<Arc<Stages>> {
+        self.stages.read().iter().flat_map(|of| of.all()).collect()
     }
 
     /// The door of one tenant for one request.
     pub fn of(&self, tenant: &TenantId, limits: &Arc<Limits>, now: UnixNanos) -> TenantGate {
         let blocked = blocked(tenant, limits, now);
-        TenantGate { gates: self.clone(), tenant: tenant.clone(), limits: limits.clone(), now, blocked }
+        let stages = self.stages.read().first().and_then(|of| of.of(tenant, &limits.pipeline_stages));
+        let stages = stages.into_iter().collect();
+        TenantGate { gates: self.clone(), tenant: tenant.clone(), limits: limits.clone(), stages, now, blocked }
     }
 }
 
@@ -47,6 +70,8 @@ pub struct TenantGate {
     gates: IngestGates,
     tenant: TenantId,
     limits: Arc<Limits>,
+    /// What entries go through, in this order.
+    stages: Vec<Arc<Stages>>,
     now: UnixNanos,
     blocked: Option<Blocked>,
 }
@@ -87,9 +112,15 @@ impl TenantGate {
         self.blocked.as_ref()
     }
 
+    /// Entries go through these stages before the tenant's own.
+    pub fn through(mut self, stages: Option<Arc<Stages>>) -> Self {
+        self.stages.splice(0..0, stages);
+        self
+    }
+
     /// What takes the request apart; `line_bytes` is a guess at the size of all lines.
     pub fn admission(&self, line_bytes: usize) -> Admission<'_> {
-        Admission::new(&self.limits, self.now, line_bytes).gated(self)
+        Admission::new(&self.limits, self.now, line_bytes).gated(self).staged(&self.stages)
     }
 
     /// Takes a whole request of the tenant's rate, or nothing. The error is Loki's text and when to come again.

@@ -7,6 +7,7 @@ use crate::ingest::level::DEFAULT_LEVEL_FIELDS;
 use crate::ingest::otlp_config::OtlpConfig;
 use crate::ingest::retention::{DeletionMode, StreamRetention};
 use crate::ingest::service_name::DEFAULT_SERVICE_LABELS;
+use crate::ingest::stages;
 use crate::types::units::{ByteSize, GoDuration};
 
 /// Limits of one tenant.
@@ -52,6 +53,8 @@ pub struct Limits {
     pub log_level_fields: Vec<String>,
     /// Which attributes of OpenTelemetry become labels.
     pub otlp_config: OtlpConfig,
+    /// What lines go through before anything else here looks at them: Promtail's stages, a list.
+    pub pipeline_stages: serde_json::Value,
 
     pub max_entries_limit_per_query: usize,
     pub max_query_series: usize,
@@ -121,6 +124,7 @@ impl Default for Limits {
             discover_log_levels: true,
             log_level_fields: texts(DEFAULT_LEVEL_FIELDS),
             otlp_config: OtlpConfig::default(),
+            pipeline_stages: serde_json::Value::Null,
             max_entries_limit_per_query: 5000,
             max_query_series: 500,
             max_query_parallelism: 32,
@@ -192,8 +196,10 @@ impl Limits {
         let of_block = |(at, rule): (usize, &BlockedQuery)| {
             rule.problem().map(|problem| format!("blocked_queries[{at}]: {problem}"))
         };
+        let of_stages = stages::problem(&self.pipeline_stages).map(|problem| format!("pipeline_stages: {problem}"));
         let of_retention = self.retention_stream.iter().enumerate().filter_map(of_rule);
-        of_retention.chain(self.blocked_queries.iter().enumerate().filter_map(of_block)).collect()
+        let of_blocks = self.blocked_queries.iter().enumerate().filter_map(of_block);
+        of_retention.chain(of_blocks).chain(of_stages).collect()
     }
 
     /// Active streams a tenant may have; 0 means no limit.

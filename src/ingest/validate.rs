@@ -4,48 +4,35 @@
 //! stream(labels) ─▶ checks ─▶ entry(ts, line, metadata) ─▶ checks ─▶ LogBatchBuilder
 //!                     └────────────── refusals, grouped as Loki groups them ─▶ 400
 //! ```
+//! Where the tenant has stages, streams and entries wait for `finish`, which runs them and then does the same.
 //!
 //! Valid entries of a request with bad ones are kept. Texts and their grouping are Loki's.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::ingest::checks::{Refusal, check_entry, check_labels};
 use crate::ingest::level::{self, DETECTED_LEVEL};
 use crate::ingest::limits::Limits;
 use crate::ingest::rates::{CELL_BYTES, TooFast};
+use crate::ingest::refusals::{Slowed, grouped, note, stream_limit};
 use crate::ingest::service_name::with_service_name;
+use crate::ingest::stages::Stages;
+use crate::ingest::staging::Staging;
+use crate::pipeline::StageError;
 use crate::types::batch::{BatchError, LogBatch, LogBatchBuilder, StreamSlot};
-use crate::types::go_time::{GoTime, Zone};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
-use crate::types::units::ByteSize;
 
 pub use crate::ingest::checks::normalized_name;
+pub use crate::ingest::refusals::{Discards, SlowDown};
 
 /// Streams of one request that are told apart: a body of tiny streams may not become a hundred times its size.
-const STREAMS_MAX: usize = 100_000;
+pub(super) const STREAMS_MAX: usize = 100_000;
 /// Bytes of lines and metadata of one request: attributes of a resource are repeated with each of its lines.
 const REQUEST_BYTES_MAX: u64 = 512 << 20;
-/// Distinct texts an answer lists; more of them would only repeat themselves.
-const DISTINCT_REFUSALS_MAX: usize = 10;
-
-/// What was refused, by the reasons of Loki's `loki_discarded_*` metrics.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Discards(pub Vec<(&'static str, u64, u64)>);
-
-impl Discards {
-    pub fn add(&mut self, reason: &'static str, lines: u64, bytes: u64) {
-        match self.0.iter_mut().find(|(known, ..)| *known == reason) {
-            Some(sum) => {
-                sum.1 += lines;
-                sum.2 += bytes;
-            }
-            None => self.0.push((reason, lines, bytes)),
-        }
-    }
-}
-
 /// What lets streams and entries through by how many and how fast they are.
 pub trait StreamGate {
     /// Whether a stream, by the hash of its labels, may have lines.
@@ -75,6 +62,9 @@ pub struct Admission<'a> {
     lines: u64,
     bytes: u64,
     metadata: Vec<(String, String)>,
+    /// Of a tenant with stages: nothing is checked before they have run.
+    staging: Option<Staging<'a>>,
+    now: UnixNanos,
 }
 
 /// A stream of the request being taken apart.
@@ -129,25 +119,6 @@ impl Paid {
     }
 }
 
-/// Entries of a stream that came too fast.
-#[derive(Debug, Default)]
-struct Slowed {
-    entries: usize,
-    of: usize,
-    /// The first of them, as Loki names them.
-    texts: Vec<String>,
-    retry_after: Option<Duration>,
-}
-
-/// Streams were too many or too fast.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlowDown {
-    /// The text of a 429.
-    pub text: String,
-    /// When the same may work; none when nobody knows.
-    pub retry_after: Option<Duration>,
-}
-
 /// What came of a request.
 #[derive(Debug)]
 pub struct Admitted {
@@ -162,6 +133,18 @@ pub struct Admitted {
     /// Lines and bytes taken.
     pub lines: u64,
     pub bytes: u64,
+    /// Entries, by their number, that were refused after stages had run, and why: the others were told at once.
+    pub refused_late: Vec<(usize, &'static str)>,
+}
+
+/// Why nothing of a request can be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// A defect.
+    #[error("columns of a batch do not fit together: {0}")]
+    Columns(#[from] BatchError),
+    #[error("pipeline_stages: {0}")]
+    Stages(#[from] StageError),
 }
 
 impl<'a> Admission<'a> {
@@ -187,6 +170,8 @@ impl<'a> Admission<'a> {
             lines: 0,
             bytes: 0,
             metadata: Vec::new(),
+            staging: None,
+            now,
         }
     }
 
@@ -196,14 +181,27 @@ impl<'a> Admission<'a> {
         self
     }
 
+    /// Entries go through `stages` first.
+    pub fn staged(mut self, stages: &'a [Arc<Stages>]) -> Self {
+        self.staging = Staging::new(stages);
+        self
+    }
+
     /// The entries that follow are of this stream. Its handle is good once an entry came.
     pub fn stream(&mut self, labels: Labels) -> StreamHandle {
+        if let Some(staging) = &mut self.staging {
+            self.seen += 1;
+            return StreamHandle(staging.stream(&labels, true));
+        }
         self.stream_as_it_is(with_service_name(labels, &self.limits.discover_service_name))
     }
 
     /// As [`Admission::stream`], for labels that need no `service_name`.
     pub fn stream_as_it_is(&mut self, labels: Labels) -> StreamHandle {
         self.seen += 1;
+        if let Some(staging) = &mut self.staging {
+            return StreamHandle(staging.stream(&labels, false));
+        }
         if self.streams.last().is_some_and(|last| !last.used) {
             self.streams.pop();
         }
@@ -229,7 +227,10 @@ impl<'a> Admission<'a> {
 
     /// The entries that follow are of a stream begun before.
     pub fn select(&mut self, stream: StreamHandle) {
-        self.current = stream.0;
+        match &mut self.staging {
+            Some(staging) => staging.select(stream.0),
+            None => self.current = stream.0,
+        }
     }
 
     /// One entry of the current stream; `metadata` as it came.
@@ -237,6 +238,20 @@ impl<'a> Admission<'a> {
     /// # Errors
     /// The reason, as in Loki's metrics, when it is not taken.
     pub fn entry(
+        &mut self,
+        ts_ns: i64,
+        line: &str,
+        metadata: &[(Cow<'_, str>, Cow<'_, str>)],
+    ) -> Result<(), &'static str> {
+        let Some(staging) = &mut self.staging else { return self.admit(ts_ns, line, metadata) };
+        staging.add(ts_ns, line, metadata).inspect_err(|reason| {
+            let of_metadata: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+            self.discards.add(reason, 1, (line.len() + of_metadata) as u64);
+            note(&mut self.refusals, format!("the request is too large for the tenant's stages: {reason}"));
+        })
+    }
+
+    fn admit(
         &mut self,
         mut ts_ns: i64,
         line: &str,
@@ -334,9 +349,29 @@ impl<'a> Admission<'a> {
         Ok(())
     }
 
+    /// Lets through what left the stages.
+    fn run_stages(&mut self) -> Result<Vec<(usize, &'static str)>, StageError> {
+        let Some(staging) = self.staging.take() else { return Ok(Vec::new()) };
+        let (mut refused, mut streams, seen) = (Vec::new(), HashMap::new(), self.seen);
+        for staged in staging.run(self.now)? {
+            let key = (staged.entry.labels.fingerprint(), staged.discovers_service);
+            let stream = *streams.entry(key).or_insert_with(|| match staged.discovers_service {
+                true => self.stream(staged.labels()),
+                false => self.stream_as_it_is(staged.labels()),
+            });
+            self.select(stream);
+            if let Err(reason) = self.admit(staged.entry.ts_ns, &staged.entry.line, &staged.metadata()) {
+                refused.extend(staged.numbers().map(|number| (number, reason)));
+            }
+        }
+        self.seen = seen;
+        Ok(refused)
+    }
+
     /// # Errors
-    /// When the columns do not fit together: a defect.
-    pub fn finish(self) -> Result<Admitted, BatchError> {
+    /// When nothing can be stored: see [`AdmitError`].
+    pub fn finish(mut self) -> Result<Admitted, AdmitError> {
+        let refused_late = self.run_stages()?;
         let refusal = grouped(&self.refusals);
         let tenant = self.gate.map_or("", |gate| gate.tenant());
         let slowed = self.streams.iter().find_map(|stream| {
@@ -352,6 +387,7 @@ impl<'a> Admission<'a> {
             streams: self.seen,
             lines: self.lines,
             bytes: self.bytes,
+            refused_late,
         })
     }
 }
@@ -360,53 +396,6 @@ impl<'a> Admission<'a> {
 fn one_too_many() -> OpenStream {
     let text = format!("a request may have at most {STREAMS_MAX} streams");
     OpenStream { refused: Some(Refusal { reason: "stream_limit", text }), used: true, ..OpenStream::default() }
-}
-
-fn stream_limit(text: &str, tenant: &str) -> Refusal {
-    let text = format!(
-        "maximum active stream limit exceeded when trying to create stream {text}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '{tenant}'"
-    );
-    Refusal { reason: "stream_limit", text }
-}
-
-impl Slowed {
-    fn add(&mut self, ts_ns: i64, stream: &str, bytes: u64, too_fast: TooFast) {
-        self.entries += 1;
-        self.retry_after = self.retry_after.max(too_fast.retry_after);
-        if self.texts.len() < DISTINCT_REFUSALS_MAX {
-            let at = GoTime::from_unix_nanos(ts_ns, Zone::Utc).go_string();
-            let (limit, bytes) = (ByteSize(too_fast.limit), ByteSize(bytes));
-            self.texts.push(format!(
-                "entry with timestamp {at} ignored, reason: 'Per stream rate limit exceeded (limit: {limit}/sec) while attempting to ingest for stream '{stream}' totaling {bytes}, consider splitting a stream via additional labels or contact your Loki administrator to see if the limit can be increased',\n"
-            ));
-        }
-    }
-
-    fn text(&self, stream: &str, tenant: &str) -> Option<String> {
-        (self.entries > 0).then(|| {
-            let (ignored, of) = (self.entries, self.of);
-            format!("{}user '{tenant}', total ignored: {ignored} out of {of} for stream: {stream}", self.texts.concat())
-        })
-    }
-}
-
-fn note(refusals: &mut Vec<(String, usize)>, text: String) {
-    if let Some((_, times)) = refusals.iter_mut().find(|(known, _)| *known == text) {
-        *times += 1;
-    } else if refusals.len() < DISTINCT_REFUSALS_MAX {
-        refusals.push((text, 1));
-    }
-}
-
-fn grouped(refusals: &[(String, usize)]) -> Option<String> {
-    let count = |times: &usize| refusals.len() > 1 || *times > 1;
-    let texts = refusals.iter().map(
-        |(text, times)| {
-            if count(times) { format!("{times} errors like: {text}") } else { text.clone() }
-        },
-    );
-    let all: Vec<String> = texts.collect();
-    (!all.is_empty()).then(|| all.join("; "))
 }
 
 #[cfg(test)]

@@ -231,6 +231,11 @@ impl Receipt {
         Receipt { first: Some(held), more: Vec::new() }
     }
 
+    /// What is held of one kind, in the order it was joined.
+    pub fn held<T: Any>(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.more).filter_map(|held| held.downcast_ref())
+    }
+
     /// This and `other` end together.
     pub fn join(&mut self, other: Receipt) {
         for held in other.first.into_iter().chain(other.more) {

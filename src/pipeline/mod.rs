@@ -27,6 +27,8 @@ mod testing;
 mod tests;
 pub mod yaml;
 
+use std::sync::Arc;
+
 use serde_json::Value as Yaml;
 
 pub use entry::{Entry, Extracted, LabelSet, Origin, Receipt, TENANT_LABEL, Text, Value};
@@ -37,28 +39,44 @@ pub use names::{is_label_name, sanitized_label_name};
 /// Stages within `match` within `match` …: more levels only cost the stack.
 const DEPTH_MAX: usize = 20;
 
+/// Where a pipeline runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before lines are sent: sources can wait, and lines can go to any tenant.
+    Agent,
+    /// Where lines arrive: whose they are is known, and nobody can be made to wait.
+    Ingest,
+}
+
+/// Reads a file that a stage names; several pipelines may share what it holds.
+pub type ReadFile<'t> = &'t dyn Fn(&str) -> std::io::Result<Arc<[u8]>>;
+
 /// What stages are built with.
 pub struct Tools<'t> {
     /// The scrape configuration's name.
     pub job: &'t str,
     pub metrics: &'t PipelineMetrics,
-    /// Reads a file that a stage names (`geoip`).
-    pub read_file: &'t dyn Fn(&str) -> std::io::Result<Vec<u8>>,
+    pub read_file: ReadFile<'t>,
     /// Seeds what is random (`sampling`).
     pub seed: u64,
     /// What of the configuration does nothing, or something else than in Promtail.
     pub notes: Vec<String>,
+    /// Whether a stage counts from batch to batch (`limit`): two pipelines of this configuration let through twice as much.
+    pub counts: bool,
+    place: Place,
     depth: usize,
 }
 
 impl<'t> Tools<'t> {
-    pub fn new(
-        job: &'t str,
-        metrics: &'t PipelineMetrics,
-        read_file: &'t dyn Fn(&str) -> std::io::Result<Vec<u8>>,
-        seed: u64,
-    ) -> Self {
-        Tools { job, metrics, read_file, seed, notes: Vec::new(), depth: 0 }
+    /// For pipelines of an agent.
+    pub fn new(job: &'t str, metrics: &'t PipelineMetrics, read_file: ReadFile<'t>, seed: u64) -> Self {
+        let (notes, place) = (Vec::new(), Place::Agent);
+        Tools { job, metrics, read_file, seed, notes, counts: false, place, depth: 0 }
+    }
+
+    /// For pipelines of a server.
+    pub fn at_ingest(self) -> Self {
+        Tools { place: Place::Ingest, ..self }
     }
 
     fn note(&mut self, words: impl Into<String>) {

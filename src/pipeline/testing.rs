@@ -12,7 +12,7 @@ pub(super) fn metrics() -> PipelineMetrics {
 }
 
 pub(super) fn build_with(stages: &str, metrics: &PipelineMetrics) -> Result<(Pipeline, Vec<String>), StageError> {
-    let read_file = |path: &str| std::fs::read(path);
+    let read_file = |path: &str| std::fs::read(path).map(Arc::<[u8]>::from);
     let mut tools = Tools::new("test", metrics, &read_file, 7);
     let pipeline = Pipeline::build(&yaml(stages), &mut tools)?;
     Ok((pipeline, tools.notes))

@@ -89,7 +89,7 @@ impl Door {
         clock: Clock,
     ) -> Self {
         let in_flight = InFlight::new(settings.in_flight, metrics.clone());
-        let gates = IngestGates::new(settings.otlp_labels);
+        let gates = IngestGates::new(settings.otlp_labels, clock.clone());
         Door { sink, limits, gates, body_limits: settings.body_limits, in_flight, metrics, clock }
     }
 

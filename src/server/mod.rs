@@ -14,6 +14,7 @@ mod object_storage;
 pub mod read_only;
 mod rules;
 pub mod runtime_config;
+mod stages;
 pub mod store;
 mod upkeep;
 
@@ -40,6 +41,7 @@ use crate::receive::door::{Door, PushRefused, PushSink};
 #[cfg(feature = "kafka")]
 use crate::receive::kafka::{self, KafkaSource};
 use crate::store::BlockCache;
+use crate::tasks::Tasks;
 use crate::telemetry::logging::LogLevel;
 use crate::telemetry::metrics::Metrics;
 use crate::types::batch::LogBatch;
@@ -54,6 +56,9 @@ use store::{Store, StoreSettings};
 
 /// Bytes of log records that may wait for the writer.
 const WAL_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// How long the last samples of stages may take.
+const STAGES_STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// HTTP connections at once; more are closed. A process rarely has more file descriptors.
 const HTTP_CONNECTIONS_MAX: usize = 50_000;
@@ -89,6 +94,8 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let stopping = CancellationToken::new();
     let sink = Arc::new(Sink { shard: store.shard.clone(), flusher: store.flusher.clone() });
     let door = Door::new(sink, limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
+    let counting = Tasks::new();
+    stages::start(&door.gates, face.store.clone(), &metrics, clock.clone(), &counting);
     let state = AppState {
         derived: Some(face),
         engine: store.engine.clone(),
@@ -145,6 +152,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
         overrides.abort();
     }
     rules.stop().await;
+    counting.shutdown(STAGES_STOP_WAIT).await;
     keeper.stop().await;
     derived.close().await;
     tokio::task::spawn_blocking(move || upkeep.stop()).await?;

@@ -167,9 +167,12 @@ impl Disk {
             content.extend_from_slice(&block);
             std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
             let unfinished = path.with_extension("new");
-            std::fs::write(&unfinished, &content)?;
-            std::fs::rename(&unfinished, &path)?;
-            Ok::<_, std::io::Error>(content.len())
+            let kept = std::fs::write(&unfinished, &content).and_then(|()| std::fs::rename(&unfinished, &path));
+            if kept.is_err() {
+                // What was written of it takes room that is missing.
+                let _ = std::fs::remove_file(&unfinished);
+            }
+            kept.map(|()| content.len())
         });
         match written.await {
             Ok(Ok(bytes)) => self.known.insert(key, u32::try_from(bytes).unwrap_or(u32::MAX)),

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use parking_lot::RwLock;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder, exponential_buckets,
@@ -25,12 +26,14 @@ use crate::telemetry::upkeep::UpkeepMetrics;
 use crate::telemetry::wal::WalMetrics;
 
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
+type MoreFamilies = Box<dyn Fn() -> Vec<MetricFamily> + Send + Sync>;
 
 /// Every metric of the server. Share it behind an `Arc`.
 pub struct Metrics {
     registry: Registry,
     pub derived: DerivedMetrics,
     hooks: RwLock<Vec<Hook>>,
+    families: RwLock<Vec<MoreFamilies>>,
 
     /// HTTP requests by `method, route, status_code, ws`, in seconds.
     pub request_duration: HistogramVec,
@@ -287,6 +290,7 @@ impl Metrics {
             tls: TlsMetrics::new(&make),
             syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
+            families: RwLock::new(Vec::new()),
             registry: make.0,
         };
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), "", "", ""]).set(1.0);
@@ -298,13 +302,26 @@ impl Metrics {
         self.hooks.write().push(Box::new(hook));
     }
 
+    /// Shows families whose names only the configuration knows, too. Those of a name that is shown already are left out:
+    /// the text format has one family a name.
+    pub fn also(&self, families: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) {
+        self.families.write().push(Box::new(families));
+    }
+
     /// Everything in Prometheus's text format.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         for hook in self.hooks.read().iter() {
             hook(self);
         }
+        let mut shown = self.registry.gather();
+        for families in self.families.read().iter() {
+            let more = families();
+            let new = more.into_iter().filter(|family| shown.iter().all(|known| known.name() != family.name()));
+            let new: Vec<MetricFamily> = new.collect();
+            shown.extend(new);
+        }
         let mut text = Vec::with_capacity(16 * 1024);
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&shown, &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
     }
 }

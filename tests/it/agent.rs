@@ -2,6 +2,8 @@
 
 mod docker;
 mod kills;
+#[cfg(all(feature = "kafka", feature = "flight", feature = "otlp", feature = "postgres"))]
+mod secure;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -16,7 +16,7 @@ pub(crate) struct Broker {
     pub(crate) address: String,
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
 }
@@ -33,6 +33,11 @@ impl Broker {
 
     /// With further lines of its properties.
     pub(crate) fn start_with(more: &str) -> Option<Broker> {
+        Broker::start_on(&[], more, &[])
+    }
+
+    /// With further listeners (protocol, port), and arguments of the tool that formats its storage.
+    pub(crate) fn start_on(listeners: &[(&str, u16)], more: &str, format: &[&str]) -> Option<Broker> {
         let Some(jars) = std::env::var_os("MILLRACE_TEST_KAFKA").map(PathBuf::from) else {
             eprintln!("SKIPPED: Kafka not tested, because MILLRACE_TEST_KAFKA is not set; .ci/run fetches the broker");
             return None;
@@ -44,10 +49,12 @@ impl Broker {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (port, controller) = (free_port(), free_port());
         let data = directory.path().join("data");
+        let further: String =
+            listeners.iter().map(|(protocol, port)| format!(",{protocol}://127.0.0.1:{port}")).collect();
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{further}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{further}\ncontroller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=3\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
@@ -57,7 +64,8 @@ impl Broker {
         );
         std::fs::write(directory.path().join("server.properties"), properties).expect("written");
         let mut broker = Broker { jars, child: None, directory, address: format!("127.0.0.1:{port}") };
-        let formatted = broker.java("kafka.tools.StorageTool", &["format", "-t", "bWlsbHJhY2UtdGVzdC0wMQ", "-c"]);
+        let formatting = [&["format", "-t", "bWlsbHJhY2UtdGVzdC0wMQ"], format, &["-c"]].concat();
+        let formatted = broker.java("kafka.tools.StorageTool", &formatting);
         assert!(formatted.wait_with_output().expect("it ends").status.success(), "the broker's storage is formatted");
         broker.run();
         Some(broker)

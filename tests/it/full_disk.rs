@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::compaction::configured;
 use crate::harness::{Reply, Server};
+use crate::s3::{ACCESS_KEY, Proxy, S3, SECRET_KEY};
 
 /// Seconds; the golden configuration accepts any age.
 const START_S: i64 = 1_768_471_200;
@@ -245,4 +246,100 @@ fn the_place_of_backups_is_full() {
     let (done, said) = millrace(&["backup", "verify", to_text]);
     assert!(done, "{said}");
     assert_eq!(count(&server), 20 * LINES_A_PUSH);
+}
+
+#[test]
+fn a_checkpoint_that_has_no_room_is_made_up_for_by_the_next() {
+    /// Commits between checkpoints.
+    const CHECKPOINT_COMMITS: usize = 100;
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = SmallDisk::mount(directory.path().join("disk"), 16 << 20);
+    let data = directory.path().join("data");
+    let logs = disk.directory.join("logs");
+    let table = format!("  table:\n    url: {}\n  compaction:\n    enabled: false", logs.display());
+    let config = configured(directory.path(), UPKEEP, &table);
+    let server = start(&data, &config);
+    let log_files = |end: &str| {
+        let names = std::fs::read_dir(logs.join("_delta_log")).expect("there");
+        let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(end)).count()
+    };
+    let mut pushes = 0;
+    let mut commit = |server: &Server| {
+        assert_eq!(push(server, pushes).status, 204);
+        server.flush();
+        pushes += 1;
+        pushes
+    };
+    // The table's first commits make it; the last before a checkpoint is found by looking.
+    while log_files(".json") < CHECKPOINT_COMMITS {
+        commit(&server);
+    }
+    // Room for a file and its commit, and none for what all of them together take.
+    disk.fill(20 << 10);
+    commit(&server);
+    let said = || std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
+    let started = Instant::now();
+    while !said().contains("no checkpoint of the table") {
+        assert!(started.elapsed() < RECOVERY_WAIT, "there was room: {} checkpoints", log_files(".checkpoint.parquet"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!((log_files(".checkpoint.parquet"), log_files("_last_checkpoint")), (0, 0));
+    disk.make_room();
+    let pushed = commit(&server);
+    server.kill();
+    let server = start(&data, &config);
+    pushes_are(&server, pushed);
+    while log_files(".json") < 2 * CHECKPOINT_COMMITS + 1 {
+        commit(&server);
+    }
+    let started = Instant::now();
+    while log_files("_last_checkpoint") == 0 {
+        assert!(started.elapsed() < RECOVERY_WAIT, "no checkpoint although there is room");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pushed = commit(&server);
+    server.kill();
+    pushes_are(&start(&data, &config), pushed);
+}
+
+#[test]
+fn a_full_disk_only_makes_the_cache_of_a_bucket_smaller() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(s3) = S3::start(&directory.path().join("s3"), true) else { return };
+    let proxy = Proxy::start(&s3);
+    let disk = SmallDisk::mount(directory.path().join("disk"), 4 << 20);
+    let own = format!(
+        "  cache: {{memory_bytes: 0, directory: {}}}\n  table:\n    url: s3://logs/a/table\n    options: {{aws_endpoint: '{}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}\n  compaction:\n    enabled: false",
+        disk.directory.join("cache").display(),
+        proxy.endpoint
+    );
+    let config = configured(directory.path(), UPKEEP, &own);
+    let server = start(&directory.path().join("data"), &config);
+    for number in 0..20 {
+        assert_eq!(push(&server, number).status, 204);
+    }
+    server.flush();
+    let cache = || walk(&disk.directory.join("cache"));
+    // Each question is another, so that no answer is remembered.
+    let found = |line: usize| {
+        server.number(&format!(r#"count_over_time({{service="full"}} |= "line {line} " [1h])"#), START_S + 1800)
+    };
+    for (state, bytes) in [("full", 0), ("nearly full", 2048)] {
+        disk.fill(bytes);
+        for line in [3, 700, 1998] {
+            assert_eq!(found(line + bytes / 2048), 1.0, "the disk is {state}");
+        }
+        assert_eq!(cache(), Vec::<PathBuf>::new(), "the disk is {state}: something takes room and is of no use");
+        disk.make_room();
+    }
+    assert_eq!(found(42), 1.0);
+    assert!(!cache().is_empty(), "nothing is kept although there is room");
+}
+
+/// All files below.
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("there").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

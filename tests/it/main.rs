@@ -8,6 +8,7 @@ mod access;
 mod agent;
 mod apart;
 mod audit;
+mod authority;
 mod back_pressure;
 mod backup;
 mod bad_input;
@@ -36,6 +37,8 @@ mod harness;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_mock;
+#[cfg(feature = "kafka")]
+mod kafka_security;
 mod kill;
 mod layouts;
 mod lifecycle;
@@ -55,6 +58,7 @@ mod rules_commands;
 mod s3;
 mod sql;
 mod stack;
+mod stages;
 mod syslog;
 mod tail;
 mod terminal;

@@ -1,54 +1,17 @@
 //! TLS on every listener, seen by curl, psql, psycopg's libpq, ADBC and gRPC: certificates, those of clients, and new ones.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
+use crate::authority::Authority;
 use crate::clients::{installed, run};
 use crate::harness::{Server, repository};
 use crate::postgres::wait_for;
 
-/// An authority and what it signed, as files.
-struct Authority {
-    directory: PathBuf,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(directory: &Path, name: &str) -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("signed");
-        std::fs::write(directory.join("ca.pem"), certificate.pem()).expect("written");
-        Authority { directory: directory.to_owned(), issuer: Issuer::new(params, key) }
-    }
-
-    /// Writes `file.pem` and `file.key`, the second whole at once and last.
-    fn sign(&self, file: &str, common_name: &str) {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).expect("parameters");
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let key_file = self.path(&format!("{file}.key"));
-        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).expect("written");
-        std::fs::write(&key_file, key.serialize_pem()).expect("written");
-        // libpq takes no key that others can read.
-        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).expect("set");
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.directory.join(file).display().to_string()
-    }
-}
-
 /// A server with a certificate of `authority`.
-fn start(authority: &Authority, client_auth: &str, more: &str) -> Server {
+pub(crate) fn start(authority: &Authority, client_auth: &str, more: &str) -> Server {
     authority.sign("server", "millrace");
     let text = format!(
         "auth_enabled: false\nlimits_config: {{reject_old_samples: false}}\nserver:\n  http_listen_address: 127.0.0.1\n  http_tls_config: {{cert_file: {}, key_file: {}, client_auth_type: {client_auth}, client_ca_file: {}}}\nmillrace: {{otlp_grpc: {{listen: \"127.0.0.1:0\"}}}}\n{more}",
@@ -69,7 +32,7 @@ fn start(authority: &Authority, client_auth: &str, more: &str) -> Server {
 }
 
 /// The status, and the body.
-fn curl(authority: &Authority, server: &Server, path: &str, arguments: &[&str]) -> (String, String) {
+pub(crate) fn curl(authority: &Authority, server: &Server, path: &str, arguments: &[&str]) -> (String, String) {
     let output = Command::new("curl")
         .args(["-s", "--cacert", &authority.path("ca.pem"), "-w", "\n%{http_code}"])
         .args(arguments)

@@ -9,6 +9,7 @@
 //! Errors: [`ConfigError`], everything that is wrong at once where that is possible.
 
 mod client;
+mod kafka;
 mod read;
 mod scrape;
 #[cfg(test)]
@@ -18,10 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Yaml;
 
 pub use client::{Authorization, BackoffConfig, BasicAuth, ClientConfig, TlsConfig};
+pub use kafka::KafkaConfig;
 pub use read::{ConfigError, Environment, load};
 pub use scrape::{
-    Decompression, DockerConfig, FileConfig, Filter, Group, JournalConfig, KafkaConfig, PushConfig, ScrapeConfig,
-    SyslogConfig,
+    Decompression, DockerConfig, FileConfig, Filter, Group, JournalConfig, PushConfig, ScrapeConfig, SyslogConfig,
 };
 
 use crate::types::units::{ByteSize, GoDuration};

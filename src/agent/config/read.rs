@@ -183,16 +183,15 @@ fn check_job(job: &ScrapeConfig, problems: &mut Vec<String>) {
     }
     if let Some(decompression) = &job.decompression
         && decompression.enabled
-        && !["gz", "z"].contains(&decompression.format.as_str())
+        && !["gz", "z", "bz2"].contains(&decompression.format.as_str())
     {
-        problems
-            .push(format!("{name}.decompression.format: {:?} is not supported; gz and z are", decompression.format));
+        problems.push(format!(
+            "{name}.decompression.format: {:?} is not supported; gz, z and bz2 are",
+            decompression.format
+        ));
     }
     if let Some(kafka) = &job.kafka {
-        let kind = kafka.authentication.as_ref().and_then(|auth| auth.get("type")).and_then(Yaml::as_str);
-        if kind.is_some_and(|kind| kind != "none") {
-            problems.push(format!("{name}.kafka.authentication is not supported in the agent; let the server read the topic (kafka: in its configuration)"));
-        }
+        problems.extend(kafka.authentication.problem().map(|problem| format!("{name}.kafka.authentication.{problem}")));
         if kafka.topics.is_empty() || kafka.brokers.is_empty() {
             problems.push(format!("{name}.kafka: topics and brokers are required"));
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Yaml;
 
+use super::kafka::KafkaConfig;
 use crate::agent::relabel::RelabelConfig;
 use crate::types::units::GoDuration;
 
@@ -231,38 +232,6 @@ pub struct PushServer {
 impl Default for PushServer {
     fn default() -> Self {
         PushServer { http_listen_address: "0.0.0.0".to_owned(), http_listen_port: 80 }
-    }
-}
-
-/// `kafka`: records of topics.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KafkaConfig {
-    pub brokers: Vec<String>,
-    pub topics: Vec<String>,
-    pub group_id: String,
-    pub version: String,
-    /// `range`, `roundrobin` or `sticky`.
-    pub assignor: String,
-    pub use_incoming_timestamp: bool,
-    pub labels: BTreeMap<String, String>,
-    /// Read, then refused unless it is `type: none`.
-    #[serde(skip_serializing)]
-    pub authentication: Option<Yaml>,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        KafkaConfig {
-            brokers: Vec::new(),
-            topics: Vec::new(),
-            group_id: "promtail".to_owned(),
-            version: "2.2.1".to_owned(),
-            assignor: "range".to_owned(),
-            use_incoming_timestamp: false,
-            labels: BTreeMap::new(),
-            authentication: None,
-        }
     }
 }
 

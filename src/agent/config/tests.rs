@@ -61,8 +61,12 @@ fn what_is_wrong_is_named_with_what_to_write_instead() {
         ],
     );
     check(
-        "scrape_configs: [{job_name: a, decompression: {enabled: true, format: bz2}, encoding: utf-16le}]",
+        "scrape_configs: [{job_name: a, decompression: {enabled: true, format: xz}, encoding: utf-16le}]",
         &["scrape_configs[a].decompression.format", "scrape_configs[a].encoding"],
+    );
+    check(
+        "scrape_configs: [{job_name: a, kafka: {topics: [t], brokers: [b], authentication: {type: sasl}}}]",
+        &["scrape_configs[a].kafka.authentication.sasl_config.user is required"],
     );
     check("a: [", &["not YAML"]);
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use bzip2::read::MultiBzDecoder;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::tail::Lines;
@@ -32,6 +33,7 @@ impl Unpacked {
         let reader: Box<dyn Read + Send> = match format {
             "gz" => Box::new(MultiGzDecoder::new(file)),
             "z" => Box::new(ZlibDecoder::new(file)),
+            "bz2" => Box::new(MultiBzDecoder::new(file)),
             other => return Err(io::Error::other(format!("the format {other} is not supported"))),
         };
         let skip = positions.get(&key).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -75,6 +77,39 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn all_formats() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let text = b"one\ntwo\n";
+        let packed = |format: &str| {
+            let mut bytes = Vec::new();
+            // Two files one after the other are one, of gz and bz2.
+            for _ in 0..if format == "z" { 1 } else { 2 } {
+                match format {
+                    "gz" => {
+                        flate2::read::GzEncoder::new(&text[..], flate2::Compression::fast()).read_to_end(&mut bytes)
+                    }
+                    "z" => {
+                        flate2::read::ZlibEncoder::new(&text[..], flate2::Compression::fast()).read_to_end(&mut bytes)
+                    }
+                    _ => bzip2::read::BzEncoder::new(&text[..], bzip2::Compression::fast()).read_to_end(&mut bytes),
+                }
+                .expect("packed");
+            }
+            bytes
+        };
+        let positions = Positions::open(&directory.path().join("p.yaml"), false, false).expect("good");
+        for (format, expected) in [("gz", 4), ("z", 2), ("bz2", 4)] {
+            let path = directory.path().join(format);
+            std::fs::write(&path, packed(format)).expect("written");
+            let mut unpacked = Unpacked::open(&path, format, format.to_owned(), &positions).expect("opened");
+            let mut lines = Vec::new();
+            while unpacked.read(&mut |more, _| lines.extend(more)).expect("reads") {}
+            assert_eq!((lines.len(), &*lines[1]), (expected, "two"), "{format}");
+        }
+        assert!(Unpacked::open(&directory.path().join("gz"), "xz", "k".to_owned(), &positions).is_err());
+    }
 
     #[test]
     fn read_once_and_gone_on_with() {

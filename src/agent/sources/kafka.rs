@@ -71,10 +71,16 @@ pub(super) fn start(
         "sticky" => "cooperative-sticky",
         other => other,
     };
-    let consumer: StreamConsumer = ClientConfig::new()
+    let mut client = ClientConfig::new();
+    for (name, value) in config.authentication.properties() {
+        client.set(name, value);
+    }
+    let consumer: StreamConsumer = client
         .set("bootstrap.servers", config.brokers.join(","))
         .set("group.id", &config.group_id)
         .set("client.id", "millrace-agent")
+        // Promtail's: so long nobody reads the partitions of an agent that was killed.
+        .set("session.timeout.ms", "10000")
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "1000")
         .set("enable.auto.offset.store", "false")

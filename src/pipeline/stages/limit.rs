@@ -18,7 +18,7 @@ use crate::pipeline::body::{Body, Typing};
 use crate::pipeline::entry::Text;
 use crate::pipeline::error::StageError;
 use crate::pipeline::rate::Bucket;
-use crate::pipeline::{Context, Entry, Stage, Tools};
+use crate::pipeline::{Context, Entry, Place, Stage, Tools};
 
 /// Values of a label remembered at least: about 1 MiB of buckets.
 const DISTINCT_LABELS_MIN: usize = 10_000;
@@ -47,6 +47,12 @@ pub(super) fn build(config: &Yaml, tools: &mut Tools<'_>) -> Result<Box<dyn Stag
     if rate <= 0.0 || burst <= 0.0 {
         return Err(StageError::new("limit stage failed to parse rate or burst"));
     }
+    if !drops && tools.place == Place::Ingest {
+        return Err(StageError::new(
+            "drop must be true at ingest: a server does not make senders wait; limits_config.ingestion_rate_mb refuses what comes too fast",
+        ));
+    }
+    tools.counts = true;
     let fresh = Bucket::new(rate, burst);
     let limit = match (by_label, drops) {
         (Some(_), false) => return Err(StageError::new("When ratelimiting by label, drop must be true")),

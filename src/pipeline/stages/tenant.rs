@@ -11,7 +11,7 @@ use super::{done, each};
 use crate::pipeline::body::{Body, Typing};
 use crate::pipeline::entry::{Origin, TENANT_LABEL, Text};
 use crate::pipeline::error::StageError;
-use crate::pipeline::{Stage, Tools};
+use crate::pipeline::{Place, Stage, Tools};
 
 enum From {
     Label(String),
@@ -24,6 +24,11 @@ pub(super) fn build(config: &Yaml, tools: &mut Tools<'_>) -> Result<Box<dyn Stag
     let mut given = |name| body.text(name).filter(|text| !text.is_empty());
     let (label, source, value) = (given("label"), given("source"), given("value"));
     done("tenant", body, tools)?;
+    if tools.place == Place::Ingest {
+        return Err(StageError::new(
+            "not at ingest: the request says whose a line is, and of Kafka's records kafka.topics[].tenant",
+        ));
+    }
     let from = match (label, source, value) {
         (None, None, None) => return Err(StageError::new("label, source or value config are required")),
         (Some(label), None, None) => From::Label(label),

@@ -18,7 +18,7 @@ use super::json_reader::{JsonReader, JsonResult};
 use super::{BodyLimits, PushError, PushOutcome, body, finish, outcome_of, text_of};
 use crate::ingest::gate::TenantGate;
 use crate::ingest::level::DETECTED_LEVEL;
-use crate::ingest::validate::{Admission, StreamHandle};
+use crate::ingest::validate::{Admission, Admitted, StreamHandle};
 use crate::types::labels::Labels;
 use crate::types::time::NANOS_PER_MILLI;
 
@@ -82,17 +82,18 @@ fn read(
     gate: &TenantGate,
     limits: &BodyLimits,
     items: &mut Vec<ElasticItem>,
-) -> Result<crate::ingest::validate::Admitted, PushError> {
+) -> Result<Admitted, PushError> {
     let body = body::inflate(&request.body, request.content_encoding, limits)?;
     let text = text_of(&body);
-    let mut rows = Rows { gate, admission: gate.admission(text.len()), streams: HashMap::new() };
+    let admission = gate.admission(text.len());
+    let mut rows = Rows { gate, admission, streams: HashMap::new(), entered: Vec::new() };
     let default_index = request.index.as_deref();
     if let ElasticShape::Document { id } = &request.shape {
         let id = id.clone().unwrap_or_else(|| rows.id(0));
         let index = default_index.unwrap_or_default().to_owned();
-        let refusal = rows.document(&index, None, &text).err();
+        let refusal = rows.document(0, &index, None, &text).err();
         items.push(ElasticItem { action: "index".to_owned(), index, id, refusal });
-        return finish(rows.admission);
+        return rows.finish(items);
     }
     let mut lines = text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
     while let Some((at, line)) = lines.next() {
@@ -105,7 +106,7 @@ fn read(
                 let Some((_, document)) = lines.next() else {
                     return Err(malformed("the document after it is missing"));
                 };
-                rows.document(&index, action.id.as_deref(), document).err()
+                rows.document(items.len(), &index, action.id.as_deref(), document).err()
             }
             "delete" => Some(only_appending()),
             "update" => {
@@ -120,7 +121,7 @@ fn read(
     if items.is_empty() {
         return Err(PushError::bad("request body is required"));
     }
-    finish(rows.admission)
+    rows.finish(items)
 }
 
 struct Action<'a> {
@@ -162,6 +163,15 @@ struct Rows<'g> {
     gate: &'g TenantGate,
     admission: Admission<'g>,
     streams: HashMap<Vec<(&'static str, String)>, StreamHandle>,
+    /// The items of the entries so far.
+    entered: Vec<usize>,
+}
+
+fn refusal(reason: &'static str) -> Refusal {
+    match reason {
+        "per_stream_rate_limit" | "stream_limit" => (429, "es_rejected_execution_exception", reason.to_owned()),
+        reason => (400, "illegal_argument_exception", reason.to_owned()),
+    }
 }
 
 impl Rows<'_> {
@@ -170,7 +180,18 @@ impl Rows<'_> {
         format!("{:x}-{at:x}", self.gate.now().0)
     }
 
-    fn document(&mut self, index: &str, id: Option<&str>, text: &str) -> Result<(), Refusal> {
+    fn finish(self, items: &mut [ElasticItem]) -> Result<Admitted, PushError> {
+        let admitted = finish(self.admission)?;
+        for (number, reason) in &admitted.refused_late {
+            let item = self.entered.get(*number).and_then(|at| items.get_mut(*at));
+            if let Some(item) = item {
+                item.refusal = Some(refusal(reason));
+            }
+        }
+        Ok(admitted)
+    }
+
+    fn document(&mut self, at: usize, index: &str, id: Option<&str>, text: &str) -> Result<(), Refusal> {
         let unreadable = |what: String| (400, "document_parsing_exception", what);
         let mut reader = JsonReader::new(text);
         let mut fields = Fields::default();
@@ -201,10 +222,9 @@ impl Rows<'_> {
             Some(line) => (&**line, &*fields.metadata),
             None => (text.trim(), &[] as &[_]),
         };
-        self.admission.entry(ts_ns, line, metadata).map_err(|reason| match reason {
-            "per_stream_rate_limit" | "stream_limit" => (429, "es_rejected_execution_exception", reason.to_owned()),
-            reason => (400, "illegal_argument_exception", reason.to_owned()),
-        })
+        self.admission.entry(ts_ns, line, metadata).map_err(refusal)?;
+        self.entered.push(at);
+        Ok(())
     }
 }
 

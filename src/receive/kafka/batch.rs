@@ -4,6 +4,7 @@
 //! raw, json        record ─▶ Mapping ─▶ tenant's Admission ─▶ one batch a tenant
 //! loki_*, otlp_*   record ─▶ the decoder of that push ─▶ a batch a record
 //! ```
+//! An Admission runs the topic's stages and the tenant's.
 //!
 //! Invariant: every record is either in a batch, or rejected with a reason, or empty (a tombstone, a push of nothing).
 
@@ -79,7 +80,7 @@ pub fn decode(
     gates: &IngestGates,
     now: UnixNanos,
 ) -> Decoded {
-    let gate_of = |tenant: &TenantId| gates.of(tenant, &limits.of(tenant), now);
+    let gate_of = |tenant: &TenantId| gates.of(tenant, &limits.of(tenant), now).through(mapping.stages(tenant));
     match mapping.format {
         Format::Raw | Format::Json => decode_lines(mapping, records, &gate_of),
         Format::LokiJson => decode_pushes(PushKind::LokiJson, mapping, records, &gate_of),
@@ -141,6 +142,8 @@ impl Decoded {
 struct OfTenant<'l> {
     admission: Admission<'l>,
     streams: HashMap<Box<[u8]>, StreamHandle>,
+    /// The records of the entries so far.
+    entered: Vec<usize>,
 }
 
 fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&TenantId) -> TenantGate) -> Decoded {
@@ -164,12 +167,15 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&Ten
     let line_bytes = read.iter().map(|(_, _, mapped)| mapped.line().len()).sum::<usize>() / tenants.len().max(1);
     let mut of_tenants: Vec<OfTenant<'_>> = tenants
         .iter()
-        .map(|gate| OfTenant { admission: gate.admission(line_bytes), streams: HashMap::new() })
+        .map(|gate| {
+            let admission = gate.admission(line_bytes);
+            OfTenant { admission, streams: HashMap::new(), entered: Vec::new() }
+        })
         .collect();
     let mut key = Vec::new();
     let mut metadata: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for (at, place, mapped) in &read {
-        let OfTenant { admission, streams } = &mut of_tenants[*place];
+        let OfTenant { admission, streams, entered } = &mut of_tenants[*place];
         mapped.stream_key(&mut key);
         match streams.get(key.as_slice()) {
             Some(stream) => admission.select(*stream),
@@ -181,6 +187,9 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&Ten
         mapped.metadata(&mut metadata);
         let gate = &tenants[*place];
         let refused = admission.entry(mapped.time(gate.now()).0, mapped.line(), &metadata).err();
+        if refused.is_none() {
+            entered.push(*at);
+        }
         if let Some(reason) = refused.or_else(|| gate.blocked().map(|_| BLOCKED)) {
             decoded.rejected.push(Rejected { at: *at, reason: reason.to_owned() });
         }
@@ -188,6 +197,11 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&Ten
     for (gate, of_tenant) in tenants.iter().zip(of_tenants) {
         match of_tenant.admission.finish() {
             Ok(admitted) => {
+                let refused = admitted.refused_late.iter().filter(|_| gate.blocked().is_none());
+                decoded.rejected.extend(refused.filter_map(|(number, reason)| {
+                    let at = *of_tenant.entered.get(*number)?;
+                    Some(Rejected { at, reason: (*reason).to_owned() })
+                }));
                 if !admitted.discards.0.is_empty() {
                     decoded.discards.push((gate.tenant_id().clone(), admitted.discards));
                 }
@@ -195,7 +209,14 @@ fn decode_lines(mapping: &Mapping, records: &[Record<'_>], gate_of: &dyn Fn(&Ten
                     decoded.take(gate, batch, Taken { lines: admitted.lines, bytes: admitted.bytes });
                 }
             }
-            Err(error) => tracing::error!(%error, "columns of a batch do not fit together"),
+            Err(error) => {
+                tracing::error!(%error, tenant = %gate.tenant_id(), "nothing of a tenant's records could be stored");
+                let reason = error.to_string();
+                decoded.rejected.retain(|rejected| !of_tenant.entered.contains(&rejected.at));
+                decoded
+                    .rejected
+                    .extend(of_tenant.entered.iter().map(|at| Rejected { at: *at, reason: reason.clone() }));
+            }
         }
     }
     decoded.rejected.sort_by_key(|rejected| rejected.at);
@@ -248,6 +269,38 @@ mod tests {
         let config = r#"{"topic":"t","format":"json","timestamp":{"field":"ts"}}"#;
         let payloads = [r#"{"ts":"2020-01-01T00:00:00Z"}"#, r#"{"ts":"2026-01-15T10:00:00Z"}"#];
         assert_eq!(decoded(config, &payloads), "fake:1; #0 greater_than_max_sample_age");
+    }
+
+    #[test]
+    fn stages_run_before_limits_and_each_record_is_accounted_for() {
+        let stages = r#"[{"json":{"expressions":{"ts":"","s":""}}},{"timestamp":{"source":"ts","format":"RFC3339","action_on_failure":"skip"}},{"labels":{"s":""}},{"drop":{"source":"s","value":"no"}},{"replace":{"expression":"(pw=\\w+)","replace":"pw"}}]"#;
+        let config = format!(r#"{{"topic":"t","labels":{{"topic":"topic"}},"pipeline_stages":{stages}}}"#);
+        let payloads = [
+            r#"{"ts":"2026-01-15T10:00:00Z","s":"a","m":"pw=x"}"#,
+            r#"{"ts":"2020-01-01T00:00:00Z","s":"a"}"#,
+            r#"{"s":"no"}"#,
+            "plain pw=y",
+            r#"{"ts":"2020-01-01T00:00:00Z","s":"b"}"#,
+        ];
+        let rejected = "#1 greater_than_max_sample_age; #4 greater_than_max_sample_age";
+        assert_eq!(decoded(&config, &payloads), format!("fake:2; {rejected}"));
+        let records: Vec<Record<'_>> = payloads.iter().map(|payload| record(payload.as_bytes())).collect();
+        let (_, batch) = &decode_with(&config, &records).batches[0];
+        let shown = arrow::util::pretty::pretty_format_batches(&[batch.record_batch().clone()]).expect("prints");
+        let shown = shown.to_string();
+        for part in [r#"{"s":"a","service_name":"unknown_service","topic":"t"}"#, r#""m":"pw"}"#, "plain pw "] {
+            assert!(shown.contains(part), "{part}\n{shown}");
+        }
+        // Of pushes, too.
+        let push = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[["{}","pw=z"],["1","no"]]}}]}}"#, NOW.0);
+        let config = format!(r#"{{"topic":"t","format":"loki_json","pipeline_stages":{stages}}}"#);
+        let text = decoded(&config, &[&push]);
+        assert!(
+            text.starts_with(
+                "fake:1; #0 entry for stream '{a=\"b\", service_name=\"unknown_service\"}' has timestamp too old"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -8,14 +8,16 @@
 //! Errors: [`Unmapped`], the reason in words.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::fields::WantedFields;
 use super::settings::{Format, TopicConfig};
 use super::times::Layout;
+use crate::ingest::stages::{Stages, StagesOf};
 use crate::receive::decode::text_of as text_of_bytes;
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
-use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
+use crate::types::time::{Clock, NANOS_PER_MILLI, UnixNanos};
 
 /// One record of a topic.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub struct Mapping {
     tenant: TenantFrom,
     wanted: WantedFields,
     pub dead_letter_topic: Option<String>,
+    stages_config: serde_json::Value,
+    stages_of: Arc<StagesOf>,
 }
 
 #[derive(Debug, Clone)]
@@ -138,7 +142,19 @@ impl Mapping {
             tenant,
             wanted,
             dead_letter_topic: config.dead_letter_topic.as_ref().or(dead_letter_topic).cloned(),
+            stages_config: config.pipeline_stages.clone(),
+            stages_of: Arc::new(StagesOf::new(Some(config.name().to_owned()), Clock::system())),
         })
+    }
+
+    /// What the lines of a tenant go through.
+    pub fn stages(&self, tenant: &TenantId) -> Option<Arc<Stages>> {
+        self.stages_of.of(tenant, &self.stages_config)
+    }
+
+    /// Those of all tenants.
+    pub fn all_stages(&self) -> &Arc<StagesOf> {
+        &self.stages_of
     }
 
     /// Whether anything is taken from headers.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::stages;
 use crate::types::ids::TenantId;
 use crate::types::units::{ByteSize, GoDuration};
 
@@ -112,6 +113,8 @@ pub struct TopicConfig {
     pub metadata: MetadataSources,
     /// Overrides `kafka.dead_letter_topic`.
     pub dead_letter_topic: Option<String>,
+    /// Promtail's stages, a list: what the mapping made goes through them, and then through those of the tenant's limits.
+    pub pipeline_stages: serde_json::Value,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +260,7 @@ impl TopicConfig {
         {
             problems.push(format!("tenant.constant: {error}"));
         }
+        problems.extend(stages::problem(&self.pipeline_stages).map(|problem| format!("pipeline_stages: {problem}")));
         problems.into_iter()
     }
 }
@@ -280,6 +284,10 @@ mod tests {
         check(r#"{"brokers":["b:9092"],"topics":[{}]}"#, &["kafka.topics[0].topic"]);
         check(r#"{"brokers":["b"],"topics":[{"pattern":"("}]}"#, &["kafka.topics[0].pattern"]);
         check(r#"{"brokers":["b"],"topics":[{"topic":"a","message_field":"m"}]}"#, &["kafka.topics[0].format"]);
+        check(
+            r#"{"brokers":["b"],"topics":[{"topic":"a","pipeline_stages":[{"jsn":{}}]}]}"#,
+            &["kafka.topics[0].pipeline_stages: invalid jsn stage config"],
+        );
         check(
             r#"{"brokers":["b"],"security":{"protocol":"sasl_ssl"},"topics":[{"topic":"a","tenant":{"constant":"a/b"}}]}"#,
             &["kafka.security.sasl_mechanism", "kafka.security: username", "kafka.topics[0].tenant.constant"],

@@ -54,6 +54,9 @@ pub struct KafkaSource {
 /// Starts consuming. Call it within the runtime that flushes run on.
 pub fn start(config: &KafkaConfig, target: Target) -> Result<KafkaSource, KafkaError> {
     let mappings = mappings(config)?;
+    for mapping in &mappings {
+        target.door.gates.add_stages(mapping.all_stages().clone());
+    }
     let needs_letters = mappings.iter().any(|mapping| mapping.dead_letter_topic.is_some());
     let dead_letters = if needs_letters { Some(DeadLetters::new(config)?) } else { None };
     let stop = CancellationToken::new();
