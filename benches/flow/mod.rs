@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use divan::counter::ItemsCount;
+use millrace::files::fields::Narrower;
 use millrace::flow::{RuleOperator, Timing, compile};
 use millrace::ingest::shard::rows_of;
 use millrace::logql::ast::Expr;
 use millrace::streams::TenantStreams;
 use millrace::types::batch::LogBatchBuilder;
 use millrace::types::labels::Labels;
+use millrace::types::rows::Rows;
 use millrace::types::time::UnixNanos;
 
 const NOW: i64 = 1_768_471_200_000_000_000;
@@ -69,6 +71,35 @@ fn json_filter_and_count_by_label(bencher: divan::Bencher<'_, '_>) {
 #[divan::bench]
 fn json_quantile(bencher: divan::Bencher<'_, '_>) {
     through(bencher, r#"quantile_over_time(0.99, {env="prod"} | json | unwrap latency_ms [5m]) by (service)"#);
+}
+
+/// Rules that read a few members of each line: from whole lines, or from lines narrowed once for all of them.
+#[divan::bench(args = [false, true])]
+fn six_json_rules(bencher: divan::Bencher<'_, '_>, is_narrowed: bool) {
+    let streams = Arc::new(TenantStreams::default());
+    let batch = batch(&streams);
+    let mut operators: Vec<RuleOperator> = [
+        r#"sum by (service) (rate({env="prod"} | json | level="error" [1m]))"#,
+        r#"sum by (status_code) (count_over_time({env="prod"} | json [1m]))"#,
+        r#"sum(count_over_time({env="prod"} | json | status_code >= 500 [5m]))"#,
+        r#"avg_over_time({env="prod"} | json | unwrap latency_ms [5m]) by (service)"#,
+        r#"max_over_time({env="prod"} | json latency="latency_ms" | unwrap latency [5m]) by (pod)"#,
+        r#"sum by (path) (rate({env="prod"} | json | method="GET" [1m]))"#,
+    ]
+    .iter()
+    .map(|text| operator(text, &streams, false))
+    .collect();
+    let members = operators.iter().flat_map(RuleOperator::leaves).filter_map(|leaf| leaf.members().cloned());
+    let mut narrower = Narrower::new(members.collect());
+    bencher.counter(ItemsCount::new(LINES)).bench_local(|| {
+        let rows = Rows::of(&batch);
+        let lines = rows.line.filter(|_| is_narrowed);
+        let narrowed = lines.map(|lines| narrower.narrow(lines, rows.len(), |_| true).expect("lines"));
+        let rows = Rows { narrowed: narrowed.as_ref(), ..rows };
+        for operator in &mut operators {
+            operator.on_rows(&rows, None).expect("rows are read");
+        }
+    });
 }
 
 #[divan::bench]

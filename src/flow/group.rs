@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
-
-use crate::flow::leaf::Horizon;
+use crate::flow::leaf::{Horizon, LeafOperator};
 use crate::flow::operator::{RuleOperator, Samples, differences};
 use crate::flow::runner::{FlowGroup, FlowRule, GroupId, Output, Round};
 use crate::flow::{FlowError, Timing};
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
+use crate::types::rows::Rows;
 use crate::types::time::{Clock, NANOS_PER_SECOND, UnixNanos};
 
 /// Between two evaluations of alerts between their intervals, and between two rounds of corrections, nanoseconds.
@@ -36,13 +35,15 @@ pub struct GroupStatus {
     pub rules: Vec<RuleStatus>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleStatus {
     pub bytes: usize,
     pub series: usize,
     /// Rows that were in its aggregations, and those that came too late for some window.
     pub rows: u64,
     pub missed: u64,
+    /// See [`RuleOperator::incomplete`].
+    pub incomplete: Vec<(UnixNanos, u64, u64)>,
     /// Times its state was dropped because it grew too large.
     pub overflows: u64,
 }
@@ -137,14 +138,19 @@ impl GroupRun {
         }
     }
 
-    pub(super) fn on_rows(&mut self, rows: &RecordBatch, state_bytes_max: usize, now: UnixNanos) {
+    /// The aggregations of its rules.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &LeafOperator> {
+        self.rules.iter().filter_map(|rule| rule.rule.operator.as_ref()).flat_map(RuleOperator::leaves)
+    }
+
+    pub(super) fn on_rows(&mut self, rows: &Rows<'_>, state_bytes_max: usize, now: UnixNanos) {
         if self.phase == Phase::Waiting {
             return;
         }
         for rule in &mut self.rules {
             let Some(operator) = &mut rule.rule.operator else { continue };
             let horizon = horizon(&self.timing, self.evaluated, operator, rule.rule.is_alert);
-            match operator.on_batch(rows, horizon) {
+            match operator.on_rows(rows, horizon) {
                 Ok(changed) => rule.changed.extend(changed),
                 Err(error) => {
                     tracing::error!(%error, "a rule could not read rows; its windows are not whole");
@@ -260,7 +266,14 @@ impl GroupRun {
         let rules = self.rules.iter().map(|rule| {
             let Some(operator) = &rule.rule.operator else { return RuleStatus::default() };
             let (rows, missed) = operator.rows_and_missed();
-            RuleStatus { bytes: operator.bytes(), series: operator.series(), rows, missed, overflows: rule.overflows }
+            RuleStatus {
+                bytes: operator.bytes(),
+                series: operator.series(),
+                rows,
+                missed,
+                incomplete: operator.incomplete(),
+                overflows: rule.overflows,
+            }
         });
         GroupStatus { phase: self.phase, evaluated: self.evaluated, rules: rules.collect() }
     }

@@ -12,7 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::files::fields::Members;
 use crate::flow::FlowError;
+use crate::flow::completeness::{Completeness, IncompleteWindow};
 use crate::flow::grid::{PaneGrid, PaneId};
 use crate::flow::pane::{Pane, PaneKind};
 use crate::logql::ast::{LogExpr, RangeOp};
@@ -60,6 +62,8 @@ pub struct LeafOperator {
     program: LeafProgram,
     selector: Selector,
     runner: RowRunner,
+    /// The members of JSON lines that it reads, when it reads nothing else of them.
+    members: Option<Members>,
     /// By stream: whether the selector chooses it; none while it was not met.
     chosen: Vec<Option<bool>>,
     /// By stream: its series, where nothing else decides.
@@ -68,6 +72,7 @@ pub struct LeafOperator {
     /// By series, ascending.
     panes: Vec<VecDeque<(PaneId, Pane)>>,
     errors: BTreeMap<PaneId, (i64, String)>,
+    completeness: Completeness,
     bytes: usize,
     /// Panes before this one are in no window any more.
     first_kept: PaneId,
@@ -93,6 +98,8 @@ impl LeafOperator {
     ) -> Result<Self, FlowError> {
         let range = leaf.range;
         let program = leaf_program(leaf, streams, now_ns).map_err(|error| FlowError::Compile(error.to_string()))?;
+        let is_bytes = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
+        let members = if is_bytes { None } else { program.program.pipeline.parsed_alone() };
         Ok(LeafOperator {
             op: range.op,
             param: range.param.unwrap_or(0.0),
@@ -101,12 +108,14 @@ impl LeafOperator {
             log: range.log.clone(),
             selector: Selector::compile(&range.log.matchers).map_err(|error| FlowError::Compile(error.to_string()))?,
             runner: RowRunner::new(program.program.clone()),
+            members,
             program,
             chosen: Vec::new(),
             by_stream: Vec::new(),
             series: SeriesTable::default(),
             panes: Vec::new(),
             errors: BTreeMap::new(),
+            completeness: Completeness::default(),
             bytes: 0,
             first_kept: PaneId::MIN,
         })
@@ -119,6 +128,16 @@ impl LeafOperator {
     /// What is to be read for it from the store.
     pub fn log(&self) -> &LogExpr {
         &self.log
+    }
+
+    /// The members of JSON lines that it reads, when it reads nothing else of them: rows may then have narrowed lines.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
+    /// Whether the selector chooses a stream.
+    pub fn chooses(&self, stream: StreamRef) -> bool {
+        self.selector.matches(&self.program.program.streams.get(stream).labels)
     }
 
     pub fn projection(&self) -> RowProjection {
@@ -136,11 +155,13 @@ impl LeafOperator {
             program: self.program.clone(),
             selector: self.selector.clone(),
             runner: RowRunner::new(self.program.program.clone()),
+            members: self.members.clone(),
             chosen: Vec::new(),
             by_stream: Vec::new(),
             series: SeriesTable::default(),
             panes: Vec::new(),
             errors: BTreeMap::new(),
+            completeness: self.completeness.emptied(),
             bytes: 0,
             first_kept: self.first_kept,
         }
@@ -149,6 +170,7 @@ impl LeafOperator {
     /// Adds the rows of a batch that the selector chooses.
     pub fn add(&mut self, rows: &Rows<'_>, horizon: Option<Horizon>) -> Result<Added, FlowError> {
         let mut added = Added::default();
+        let rows = &Rows { narrowed: rows.narrowed.filter(|_| self.members.is_some()), ..rows.clone() };
         self.meet_streams(rows.stream);
         if self.program.by_stream_alone && rows.metadata.is_none_or(|metadata| metadata.is_all_null()) {
             self.add_runs(rows, horizon, &mut added)?;
@@ -159,13 +181,15 @@ impl LeafOperator {
     }
 
     fn add_rows(&mut self, rows: &Rows<'_>, horizon: Option<Horizon>, added: &mut Added) -> Result<(), FlowError> {
-        let LeafOperator { runner, chosen, series, panes, errors, bytes, grid, kind, op, program, .. } = self;
+        let LeafOperator {
+            runner, chosen, series, panes, errors, bytes, grid, kind, op, program, completeness, ..
+        } = self;
         let order = (0..rows.len()).filter(|row| chosen[rows.stream[*row] as usize] == Some(true));
         let first_kept = self.first_kept;
         let mut last: Option<(u32, usize)> = None;
         let ran = runner.run(rows, order, |row, mut kept| {
             let ts = rows.ts[row];
-            let Some(pane) = placed(grid, ts, first_kept, horizon, added) else { return Ok(()) };
+            let Some(pane) = placed(grid, ts, first_kept, horizon, completeness, added) else { return Ok(()) };
             if let Some(error) = kept.error() {
                 let text = || pipeline_error(error, &kept.labels());
                 match errors.get(&pane) {
@@ -211,7 +235,8 @@ impl LeafOperator {
                     number
                 }
             };
-            let Some(pane) = placed(&self.grid, rows.ts[row], self.first_kept, horizon, added) else { continue };
+            let place = placed(&self.grid, rows.ts[row], self.first_kept, horizon, &mut self.completeness, added);
+            let Some(pane) = place else { continue };
             let value = match rows.line.filter(|_| is_bytes) {
                 Some(lines) => f64::from(lines.bytes(row)),
                 None => 1.0,
@@ -225,6 +250,7 @@ impl LeafOperator {
     /// Takes in an operator of the same aggregation over other rows.
     pub fn merge(&mut self, other: LeafOperator) {
         let map = self.series.absorb(&other.series);
+        self.completeness.merge(&other.completeness);
         for (theirs, panes) in other.panes.into_iter().enumerate() {
             for (pane, state) in panes.into_iter().filter(|(pane, _)| *pane >= self.first_kept) {
                 let mut last = None;
@@ -318,6 +344,11 @@ impl LeafOperator {
         self.panes.iter().filter(|panes| !panes.is_empty()).count()
     }
 
+    /// The newest windows that are final without some of their rows, oldest first.
+    pub fn incomplete(&self) -> impl Iterator<Item = IncompleteWindow> {
+        self.completeness.incomplete(&self.grid)
+    }
+
     /// Memory, about.
     pub fn bytes(&self) -> usize {
         self.bytes + self.series.bytes() + self.errors.values().map(|(_, text)| text.len() + 64).sum::<usize>()
@@ -340,22 +371,30 @@ impl LeafOperator {
                 self.chosen.resize(at + 1, None);
             }
             if self.chosen[at].is_none() {
-                let known = self.program.program.streams.get(StreamRef(*stream));
-                self.chosen[at] = Some(self.selector.matches(&known.labels));
+                self.chosen[at] = Some(self.chooses(StreamRef(*stream)));
             }
         }
     }
 }
 
 /// Where a row goes; counts it, and what it changes that is over already.
-fn placed(grid: &PaneGrid, ts: i64, first_kept: PaneId, horizon: Option<Horizon>, added: &mut Added) -> Option<PaneId> {
+fn placed(
+    grid: &PaneGrid,
+    ts: i64,
+    first_kept: PaneId,
+    horizon: Option<Horizon>,
+    completeness: &mut Completeness,
+    added: &mut Added,
+) -> Option<PaneId> {
     let pane = grid.pane_of(ts)?;
     added.rows += 1;
+    completeness.came(pane);
     if let Some(horizon) = horizon {
         let (first, last) = grid.evaluations(pane);
         if first <= horizon.evaluated {
             if first < horizon.open {
                 added.missed += 1;
+                completeness.missed(first..horizon.open.min(last + 1));
             }
             if last >= horizon.open {
                 added.late.insert(pane);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Catalog ─ rows, in the order they become visible ─▶ Feed ─▶ flow thread
-//!    rows ─▶ every rule's RuleOperator: selector, row pipeline ─▶ panes by series
+//!    rows ─▶ JSON lines narrowed to what rules read ─▶ every rule's RuleOperator: selector, row pipeline ─▶ panes by series
 //!    rows ─▶ Watermark of the tenant ─▶ evaluations that are due ─▶ Output: samples of a round, corrections
 //! new rule: snapshot + mark ─▶ rows of the past into an operator of its own ─▶ merged into the live one
 //! ```
@@ -14,10 +14,12 @@
 //! Errors: [`FlowError`].
 
 pub mod compile;
+pub mod completeness;
 pub mod feed;
 pub mod grid;
 pub mod group;
 pub mod leaf;
+mod narrowing;
 pub mod operator;
 pub mod pane;
 pub mod quantile;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use crate::flow::FlowError;
+use crate::flow::completeness::WINDOWS_MAX;
 use crate::flow::grid::PaneId;
 use crate::flow::leaf::{Horizon, LeafOperator};
 use crate::logql::ast::MetricExpr;
@@ -89,10 +90,14 @@ impl RuleOperator {
 
     /// Adds a batch of `ROW_SCHEMA`. Answers the evaluations, by number, that it changes though they are over.
     pub fn on_batch(&mut self, batch: &RecordBatch, horizon: Option<Horizon>) -> Result<BTreeSet<i64>, FlowError> {
-        let rows = Rows::of(batch);
+        self.on_rows(&Rows::of(batch), horizon)
+    }
+
+    /// As [`RuleOperator::on_batch`]; the rows may have narrowed lines with the members of all leaves.
+    pub fn on_rows(&mut self, rows: &Rows<'_>, horizon: Option<Horizon>) -> Result<BTreeSet<i64>, FlowError> {
         let mut changed = BTreeSet::new();
         for leaf in &mut self.leaves {
-            let added = leaf.add(&rows, horizon)?;
+            let added = leaf.add(rows, horizon)?;
             self.rows += added.rows;
             self.missed += added.missed;
             let Some(horizon) = horizon else { continue };
@@ -184,6 +189,20 @@ impl RuleOperator {
     /// Series in all leaves.
     pub fn series(&self) -> usize {
         self.leaves.iter().map(LeafOperator::series).sum()
+    }
+
+    /// The newest windows that are final without some of their rows, oldest first: by time, all rows and those that came too
+    /// late, of all leaves together.
+    pub fn incomplete(&self) -> Vec<(UnixNanos, u64, u64)> {
+        let mut windows: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+        for window in self.leaves.iter().flat_map(LeafOperator::incomplete) {
+            let (rows, missed) = windows.entry(window.evaluation).or_default();
+            *rows += window.rows;
+            *missed += window.missed;
+        }
+        let newest = windows.len().saturating_sub(WINDOWS_MAX);
+        let shown = windows.into_iter().skip(newest);
+        shown.map(|(evaluation, (rows, missed))| (self.evaluation_at(evaluation), rows, missed)).collect()
     }
 
     /// Rows that were in an aggregation, and those of them that a final window is without.

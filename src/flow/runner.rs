@@ -12,18 +12,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::flow::feed::{Feed, Item};
 use crate::flow::group::{GroupRun, GroupStatus};
+use crate::flow::narrowing::Narrowing;
 use crate::flow::operator::{RuleOperator, Samples};
 use crate::flow::watermark::{Watermark, WatermarkLimits};
 use crate::flow::{FlowError, Timing};
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
+use crate::types::rows::{NarrowedLines, Rows};
 use crate::types::time::{Clock, UnixNanos};
 
 /// How long the thread sleeps at most: the clock moves on without rows, too.
@@ -116,8 +118,8 @@ pub fn start(
     outputs: mpsc::Sender<Output>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("flow".to_owned()).spawn(move || {
-        let mut runner =
-            Runner { feed, limits, clock, status, outputs, groups: BTreeMap::new(), watermarks: HashMap::new() };
+        let (groups, watermarks, narrowings) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        let mut runner = Runner { feed, limits, clock, status, outputs, groups, watermarks, narrowings };
         runner.run();
     })
 }
@@ -130,6 +132,8 @@ struct Runner {
     outputs: mpsc::Sender<Output>,
     groups: BTreeMap<GroupId, GroupRun>,
     watermarks: HashMap<TenantId, Watermark>,
+    /// By tenant with rules, made with its first rows.
+    narrowings: HashMap<TenantId, Narrowing>,
 }
 
 impl Runner {
@@ -154,6 +158,8 @@ impl Runner {
                 let times = rows.column(0).as_primitive::<Int64Type>().values();
                 let newest = times.iter().copied().max().unwrap_or(i64::MIN);
                 self.watermark(&tenant).rows_came(&source, UnixNanos(newest), arrived);
+                let narrowed = self.narrow(&tenant, &rows);
+                let rows = Rows { narrowed: narrowed.as_ref(), ..Rows::of(&rows) };
                 for group in self.groups.values_mut().filter(|group| *group.tenant() == tenant) {
                     group.on_rows(&rows, self.limits.state_bytes_max, arrived);
                 }
@@ -177,10 +183,13 @@ impl Runner {
                 Order::Install(group) => {
                     let evaluated = group.evaluated;
                     self.watermark(&group.tenant).reached_before(evaluated);
+                    self.narrowings.remove(&group.tenant);
                     self.groups.insert(group.id, GroupRun::new(group));
                 }
                 Order::Remove(id) => {
-                    self.groups.remove(&id);
+                    if let Some(group) = self.groups.remove(&id) {
+                        self.narrowings.remove(group.tenant());
+                    }
                     self.status.groups.lock().remove(&id);
                 }
                 Order::Hydrated(id, past) => {
@@ -191,6 +200,16 @@ impl Runner {
                 }
             },
         }
+    }
+
+    /// The lines of a batch with the members that rules read of them; none where that would not pay.
+    fn narrow(&mut self, tenant: &TenantId, rows: &RecordBatch) -> Option<NarrowedLines> {
+        let groups = &self.groups;
+        let leaves = || groups.values().filter(|group| group.tenant() == tenant).flat_map(GroupRun::leaves);
+        if !self.narrowings.contains_key(tenant) {
+            self.narrowings.insert(tenant.clone(), Narrowing::of(leaves()));
+        }
+        self.narrowings.get_mut(tenant)?.lines(&Rows::of(rows), leaves)
     }
 
     fn watermark(&mut self, tenant: &TenantId) -> &mut Watermark {

@@ -36,6 +36,8 @@ const QUERIES: &[&str] = &[
     r#"stddev_over_time({service=~".+"} | json | unwrap ms [4m]) by (service)"#,
     r#"first_over_time({service="b"} | json | unwrap ms [2m]) by (service)"#,
     r#"last_over_time({service="b"} | json | unwrap ms [2m] offset 30s) by (service)"#,
+    r#"sum by (service) (count_over_time({service=~".+"} |= "error" | json | code="1" [2m]))"#,
+    r#"sum by (status) (count_over_time({service=~".+"} | json status="code", ms | ms > 300 [2m]))"#,
     r#"absent_over_time({service="c"}[1m])"#,
     r#"sum(rate({service="a"}[1m])) / sum(rate({service="a"}[1m] offset 2m)) > 0.5"#,
     r#"topk(1, sum by (service) (count_over_time({service=~".+"}[2m])))"#,

@@ -87,6 +87,8 @@ pub struct Rows<'a> {
     pub level: Option<&'a StringViewArray>,
     pub line: Option<Lines<'a>>,
     pub metadata: Option<Metadata<'a>>,
+    /// For those who read members of JSON lines alone.
+    pub narrowed: Option<&'a NarrowedLines>,
 }
 
 impl<'a> Rows<'a> {
@@ -100,6 +102,7 @@ impl<'a> Rows<'a> {
             level: column(LEVEL).map(|array| array.as_string_view()),
             line: column(LINE).map(Lines::of),
             metadata: column(METADATA).map(|array| Metadata::of(array.as_map())),
+            narrowed: None,
         }
     }
 
@@ -109,6 +112,26 @@ impl<'a> Rows<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.ts.is_empty()
+    }
+}
+
+/// JSON lines with some of their members alone, where there are any: the others are read as they are.
+#[derive(Debug, Clone)]
+pub struct NarrowedLines {
+    lines: StringViewArray,
+    is_narrowed: Vec<bool>,
+}
+
+impl NarrowedLines {
+    /// Of as many rows as both have.
+    pub fn new(lines: StringViewArray, is_narrowed: Vec<bool>) -> Self {
+        NarrowedLines { lines, is_narrowed }
+    }
+
+    /// The line of a row, if it was narrowed.
+    #[inline]
+    pub fn value(&self, row: usize) -> Option<&str> {
+        self.is_narrowed[row].then(|| self.lines.value(row))
     }
 }
 

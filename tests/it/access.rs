@@ -192,6 +192,36 @@ fn actions_are_kept_to() {
 }
 
 #[test]
+fn who_sees_everything_sees_rules_but_none_of_audit_records() {
+    let (_directory, server) = with_roles();
+    let group = "name: g\ninterval: 1m\nrules:\n- {record: lines, expr: 'sum(count_over_time({service=\"mine-api\"}[1m]))'}\n- {alert: Spied, expr: 'sum(count_over_time({logger=\"audit\"}[1m])) > 0'}\n";
+    let set = |token: &str| server.post("/loki/api/v1/rules/team", &[bearer(token)], group.as_bytes()).status;
+    assert_eq!((set("sec-token"), set("sre-token")), (403, 202));
+    let get = |token: &str, path: &str| server.get_with(path, &[], &[bearer(token)]);
+    let names = |token: &str| {
+        let answer = get(token, "/prometheus/api/v1/rules");
+        let groups = if answer.status == 200 { answer.json()["data"]["groups"].clone() } else { json!([]) };
+        let groups = groups.as_array().cloned().unwrap_or_default();
+        let rules = groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
+        let names: Vec<String> = rules.map(|rule| rule["name"].as_str().expect("a name").to_owned()).collect();
+        (answer.status, names.join(" "))
+    };
+    let started = std::time::Instant::now();
+    while names("sre-token") != (200, "lines Spied".to_owned()) {
+        assert!(started.elapsed().as_secs() < 60, "{:?}", names("sre-token"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(names("sec-token"), (200, "lines".to_owned()));
+    for token in ["dev-token", "audit-token", "agent-token", "operator-token"] {
+        assert_eq!(names(token), (403, String::new()), "{token}");
+        assert_eq!(get(token, "/prometheus/api/v1/alerts").status, 403, "{token}");
+        assert_eq!(get(token, "/loki/api/v1/rules").status, 403, "{token}");
+    }
+    assert_eq!(get("sec-token", "/prometheus/api/v1/alerts").status, 200);
+    assert_eq!(server.delete("/loki/api/v1/rules/team").status, 401);
+}
+
+#[test]
 fn several_tenants_are_one_answer_with_a_label() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("config.yaml");

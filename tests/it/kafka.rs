@@ -44,6 +44,12 @@ pub(crate) fn count(server: &Server) -> usize {
     answer["data"]["result"][0]["value"][1].as_str().map_or(0, |text| text.parse().expect("a number"))
 }
 
+/// All rows there are.
+pub(crate) fn count_all(server: &Server) -> usize {
+    let answer = server.get("/api/v1/sql", &[("query", "select count(*) as n from logs")]);
+    answer.json()[0]["n"].as_u64().expect("a number") as usize
+}
+
 pub(crate) fn wait_for(server: &Server, expected: usize) {
     let started = Instant::now();
     let mut found = 0;

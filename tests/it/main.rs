@@ -55,6 +55,7 @@ mod remote_write;
 mod retention;
 mod rules;
 mod rules_commands;
+mod rules_kafka;
 mod s3;
 mod sql;
 mod stack;

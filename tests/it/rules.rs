@@ -440,3 +440,27 @@ fn recorded_counts_are_exact_over_kills() {
     );
     server.stop();
 }
+
+#[test]
+fn a_window_says_what_it_lacks() {
+    let rules = "groups:\n- name: g\n  interval: 1s\n  lateness: 2s\n  rules:\n  - record: lines\n    expr: sum(count_over_time({service=\"late\"}[1s]))\n";
+    let world = World::new("''", rules);
+    let server = world.start();
+    push(&server, "late", &["in time"]);
+    let rule = || server.get("/prometheus/api/v1/rules", &[]).json()["data"]["groups"][0]["rules"][0].clone();
+    until("an evaluation", || Some(rule()).filter(|rule| rule["rows"] == 1 && !rule["lastEvaluation"].is_null()));
+    assert_eq!(rule()["incompleteWindows"], json!([]));
+    let late_ns = now_ns() - 60_000_000_000;
+    let values: Vec<Value> = (0..3).map(|at| json!([(late_ns + at).to_string(), format!("late {at}")])).collect();
+    // The clock has to have passed before a window is final.
+    std::thread::sleep(Duration::from_secs(4));
+    server.push(&json!({"streams": [{"stream": {"service": "late"}, "values": values}]}));
+    let found = until("the late rows", || Some(rule()).filter(|rule| rule["lateRows"] == 3));
+    let windows = found["incompleteWindows"].as_array().expect("a list");
+    assert_eq!(windows.len(), 1, "{found}");
+    assert_eq!(
+        (&windows[0]["rows"], &windows[0]["lateRows"], &windows[0]["completeness"]),
+        (&json!(3), &json!(3), &json!(0.0))
+    );
+    assert!(found["completeness"].as_f64().is_some_and(|part| part < 0.5), "{found}");
+}

@@ -11,6 +11,7 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::seeing::Seeing;
 use crate::api::Shared;
 use crate::api::audit::Note;
 use crate::api::error::{ApiError, ErrorKind};
@@ -29,7 +30,7 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 pub(super) async fn list(
     State(shared): State<Shared>,
-    Ruling(tenant): Ruling,
+    Seeing { tenant, .. }: Seeing,
     params: Params,
 ) -> Result<Response, ApiError> {
     listed(&shared, &tenant, None, &params)
@@ -37,7 +38,7 @@ pub(super) async fn list(
 
 pub(super) async fn list_one(
     State(shared): State<Shared>,
-    Ruling(tenant): Ruling,
+    Seeing { tenant, .. }: Seeing,
     UrlPath(namespace): UrlPath<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
@@ -47,7 +48,7 @@ pub(super) async fn list_one(
 
 pub(super) async fn group(
     State(shared): State<Shared>,
-    Ruling(tenant): Ruling,
+    Seeing { tenant, .. }: Seeing,
     UrlPath((namespace, name)): UrlPath<(String, String)>,
 ) -> Result<Response, ApiError> {
     check_local("namespace", &namespace)?;

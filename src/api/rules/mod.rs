@@ -8,6 +8,7 @@
 
 mod backfill;
 mod files;
+mod seeing;
 mod states;
 
 use axum::Router;

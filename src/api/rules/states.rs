@@ -1,16 +1,16 @@
 //! Groups, rules and alerts as Prometheus shows them, with what is ours beside.
 //!
 //! Ours: `evaluation` is `incremental` or `query`, `evaluationReason` says why it is asked; `lateRows` came too late for
-//! a window; `completeness` is the part of rows that did not.
+//! a window; `completeness` is the part of rows that did not, and `incompleteWindows` says it of the newest windows that lack some.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::seeing::Seeing;
 use crate::api::Shared;
 use crate::api::params::Params;
-use crate::api::tenant::Ruling;
 use crate::rules::alerts::Alert;
 use crate::rules::render::{format_value, rfc3339};
 use crate::rules::view::{Mode, RuleView};
@@ -18,7 +18,7 @@ use crate::rules::{Rule, RuleKind, ShownGroup};
 use crate::types::labels::Labels;
 use crate::types::time::UnixNanos;
 
-pub(super) async fn rules(State(shared): State<Shared>, Ruling(tenant): Ruling, params: Params) -> Response {
+pub(super) async fn rules(State(shared): State<Shared>, seeing: Seeing, params: Params) -> Response {
     let kind = params.get("type").to_lowercase();
     if !["", "alert", "record"].contains(&kind.as_str()) {
         return failed(StatusCode::BAD_REQUEST, "bad_data", &format!("not supported value {:?}", params.get("type")));
@@ -28,7 +28,7 @@ pub(super) async fn rules(State(shared): State<Shared>, Ruling(tenant): Ruling, 
         move |text: &str| values.is_empty() || values.contains(&text)
     };
     let (file, group_name, rule_name) = (one_of("file"), one_of("rule_group"), one_of("rule_name"));
-    let shown = shared.state.rules.as_ref().map(|ruler| ruler.shown(&tenant)).unwrap_or_default();
+    let shown = shared.state.rules.as_ref().map(|ruler| ruler.shown(&seeing.tenant)).unwrap_or_default();
     let mut groups = Vec::new();
     for group in shown.iter().filter(|group| file(&group.key.namespace) && group_name(&group.key.group)) {
         let rules: Vec<Value> = group
@@ -37,7 +37,7 @@ pub(super) async fn rules(State(shared): State<Shared>, Ruling(tenant): Ruling, 
             .iter()
             .enumerate()
             .filter(|(_, rule)| kind.is_empty() || rule.is_alert() == (kind == "alert"))
-            .filter(|(_, rule)| rule_name(rule.name()))
+            .filter(|(_, rule)| rule_name(rule.name()) && seeing.shows(rule))
             .map(|(number, rule)| rule_json(group, number, rule))
             .collect();
         if rules.is_empty() && !(kind.is_empty() && params.get("rule_name").is_empty()) {
@@ -57,9 +57,10 @@ pub(super) async fn rules(State(shared): State<Shared>, Ruling(tenant): Ruling, 
     succeeded(json!({"groups": groups}))
 }
 
-pub(super) async fn alerts(State(shared): State<Shared>, Ruling(tenant): Ruling) -> Response {
-    let shown = shared.state.rules.as_ref().map(|ruler| ruler.shown(&tenant)).unwrap_or_default();
-    let alerts = shown.iter().flat_map(|group| &group.view.rules).flat_map(|rule| &rule.alerts);
+pub(super) async fn alerts(State(shared): State<Shared>, seeing: Seeing) -> Response {
+    let shown = shared.state.rules.as_ref().map(|ruler| ruler.shown(&seeing.tenant)).unwrap_or_default();
+    let rules = shown.iter().flat_map(|group| group.group.rules.iter().zip(&group.view.rules));
+    let alerts = rules.filter(|(rule, _)| seeing.shows(rule)).flat_map(|(_, view)| &view.alerts);
     succeeded(json!({"alerts": alerts.map(alert_json).collect::<Vec<_>>()}))
 }
 
@@ -103,6 +104,11 @@ fn rule_json(group: &ShownGroup, number: usize, rule: &Rule) -> Value {
             shown.insert("lateRows".to_owned(), json!(status.missed));
             let completeness = if status.rows == 0 { 1.0 } else { 1.0 - status.missed as f64 / status.rows as f64 };
             shown.insert("completeness".to_owned(), json!(completeness));
+            let windows = status.incomplete.iter().map(|(at, rows, missed)| {
+                let completeness = 1.0 - *missed as f64 / (*rows).max(1) as f64;
+                json!({"at": rfc3339(*at), "rows": rows, "lateRows": missed, "completeness": completeness})
+            });
+            shown.insert("incompleteWindows".to_owned(), windows.collect());
         }
     }
     Value::Object(shown)

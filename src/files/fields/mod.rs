@@ -4,6 +4,7 @@
 //! lines ─ Splitter ─▶ template, line (what is no JSON), $.level, $.status, … ─▶ Parquet
 //!                        └ footer: FieldIndex (columns, templates, facts of each row group)
 //! Parquet ─ Recipe ─▶ lines, or lines with some members alone
+//! lines ─ Narrower ─▶ lines with some members alone, of batches that are in no file yet
 //! ```
 //!
 //! Reading order: `template` (a line without its values), `columns` (which fields get one), `packed` (ids as bytes), `split` and `rebuild`,
@@ -15,6 +16,7 @@
 mod columns;
 mod facts;
 mod index;
+mod narrow;
 mod noted;
 mod packed;
 mod rebuild;
@@ -42,6 +44,7 @@ pub(super) use facts::GroupFacts;
 pub use facts::MayHave;
 pub use index::FieldIndex;
 pub(super) use index::{FOOTER_KEY, encode};
+pub use narrow::Narrower;
 pub use packed::Form;
 pub use rebuild::Members;
 pub(super) use rebuild::Recipe;

@@ -63,6 +63,11 @@ impl Members {
         Members { required: text.map(Arc::from), ..self }
     }
 
+    /// Whether a member is wanted for itself, and not for a text it may have.
+    pub(super) fn wants(&self, member: &Member) -> bool {
+        (self.wanted)(member)
+    }
+
     /// Whether a JSON line that has `text` has it inside of a key or a value.
     ///
     /// Without a quote in it, a text lies between two quotes of the line: inside of a string, or in what is outside of
@@ -91,7 +96,7 @@ pub(in crate::files) struct Recipe {
 }
 
 #[derive(Debug)]
-enum Part {
+pub(super) enum Part {
     Text(Box<str>),
     Value(usize),
 }
@@ -170,21 +175,10 @@ impl Recipe {
             .collect();
         columns.sort_unstable();
         columns.dedup();
-        let parts = templates.iter().enumerate().map(|(at, template)| {
-            // White space in front of an object makes a difference to one of the parsers.
-            let opening = template.text.find('{').map_or(0, |at| at + 1);
-            let mut parts = vec![Part::Text(template.text[..opening].into())];
-            for (nth, member) in wanted_members(at).enumerate() {
-                if nth > 0 {
-                    parts.push(Part::Text(",".into()));
-                }
-                let Range { start, end } = member.text;
-                let text = &template.text[start as usize..end as usize];
-                push_parts(&mut parts, text, &template.columns[slots(member)], &columns);
-            }
-            parts.push(Part::Text("}".into()));
-            joined(parts)
-        });
+        let parts = templates
+            .iter()
+            .enumerate()
+            .map(|(at, template)| narrowed_parts(&template.text, wanted_members(at), &template.columns, &columns));
         let parts = parts.collect();
         let required = members.required.as_deref();
         let sought =
@@ -308,6 +302,29 @@ impl Recipe {
     }
 }
 
+/// A line of which `kept` stay, in the order of the template's `text`; `slots` are the columns of its slots, `columns` those
+/// that are read.
+pub(super) fn narrowed_parts<'m>(
+    text: &str,
+    kept: impl Iterator<Item = &'m Member>,
+    slots: &[u32],
+    columns: &[u32],
+) -> Vec<Part> {
+    // White space in front of an object makes a difference to one of the parsers.
+    let opening = text.find('{').map_or(0, |at| at + 1);
+    let mut parts = vec![Part::Text(text[..opening].into())];
+    for (nth, member) in kept.enumerate() {
+        if nth > 0 {
+            parts.push(Part::Text(",".into()));
+        }
+        let of_member = &text[member.text.start as usize..member.text.end as usize];
+        let slots = &slots[member.slots.start as usize..member.slots.end as usize];
+        push_parts(&mut parts, of_member, slots, columns);
+    }
+    parts.push(Part::Text("}".into()));
+    joined(parts)
+}
+
 fn push_parts(parts: &mut Vec<Part>, text: &str, slots: &[u32], columns: &[u32]) {
     let mut slots = slots.iter();
     for (at, piece) in text.split(SLOT).enumerate() {
@@ -336,16 +353,17 @@ fn joined(parts: Vec<Part>) -> Vec<Part> {
 
 /// Lines while they are made.
 #[derive(Default)]
-struct LineBuilder {
+pub(super) struct LineBuilder {
     done: Vec<Buffer>,
-    block: Vec<u8>,
+    /// What is appended here is of the line being made.
+    pub(super) block: Vec<u8>,
     /// Where the line being made starts in the block.
     start: usize,
     views: Vec<u128>,
 }
 
 impl LineBuilder {
-    fn end_line(&mut self) {
+    pub(super) fn end_line(&mut self) {
         let view = make_view(&self.block[self.start..], self.done.len() as u32, self.start as u32);
         self.views.push(view);
         if self.block.len() >= BLOCK_BYTES {
@@ -354,7 +372,7 @@ impl LineBuilder {
         self.start = self.block.len();
     }
 
-    fn finish(mut self) -> Result<ArrayRef, FilesError> {
+    pub(super) fn finish(mut self) -> Result<ArrayRef, FilesError> {
         self.done.push(Buffer::from_vec(self.block));
         Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(self.views), self.done, None)?))
     }

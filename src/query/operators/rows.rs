@@ -66,6 +66,8 @@ impl RowRunner {
     }
 
     /// Runs rows in the given order; `each` sees those that the pipeline keeps, with their number in the batch.
+    ///
+    /// `rows.narrowed` is for pipelines with [`RowPipeline::parsed_alone`] whose lines nobody looks at.
     pub fn run(
         &mut self,
         rows: &Rows<'_>,
@@ -93,6 +95,8 @@ impl RowRunner {
             if let Some(level) = rows.level.filter(|level| level.is_valid(row)) {
                 metadata.push((DETECTED_LEVEL, level.value(row)));
             }
+            // Filters have seen the whole line.
+            let line = rows.narrowed.and_then(|narrowed| narrowed.value(row)).unwrap_or(line);
             if let Some(kept) = self.state.run_prefiltered(&pipeline, base, &metadata, rows.ts[row], line) {
                 each(row, kept)?;
             }

@@ -30,17 +30,21 @@ impl RowPipeline {
             _ if texts.is_empty() => return None,
             _ => (None, steps),
         };
-        let sees_labels_alone = rest.iter().all(|step| match step {
-            Step::LabelFilter(_) | Step::Drop(_) | Step::Keep(_) | Step::Unwrap(_) => true,
-            Step::LabelFormat(format) => format.only_renames(),
-            _ => false,
-        });
-        if !sees_labels_alone {
+        if !rest.iter().all(sees_labels_alone) {
             return None;
         }
         let required = self.leading_line_filters().iter().flat_map(LineTest::required_literals);
         let longest = required.max_by_key(String::len);
         Some(self.parsed_members(parser)?.or_with(texts).requiring(longest.as_deref()))
+    }
+
+    /// The members that decide what comes out behind the line filters at the front, when nothing else of the line does:
+    /// the filters see whole lines, the rest narrowed ones. Of pipelines that count rows, and not their bytes.
+    pub fn parsed_alone(&self) -> Option<Members> {
+        let steps = &self.steps[self.leading_line_filters().len()..];
+        let (parser, rest) = steps.split_first().filter(|_| self.counts)?;
+        let is_json = matches!(parser, Step::Json | Step::JsonFields(_));
+        if is_json && rest.iter().all(sees_labels_alone) { self.parsed_members(Some(parser)) } else { None }
     }
 
     /// The names of labels that can make a difference to what comes out, unless all can; also those that begin with
@@ -91,6 +95,14 @@ impl RowPipeline {
             }
             _ => Some(Members::new(|_| false)),
         }
+    }
+}
+
+fn sees_labels_alone(step: &Step) -> bool {
+    match step {
+        Step::LabelFilter(_) | Step::Drop(_) | Step::Keep(_) | Step::Unwrap(_) => true,
+        Step::LabelFormat(format) => format.only_renames(),
+        _ => false,
     }
 }
 
