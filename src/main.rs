@@ -13,6 +13,11 @@ use millrace::telemetry::logging;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads for blocking work (files, the table's log, hashing). Tokio gives work to idle threads in turn, so none is idle
+/// long enough to end, and each keeps memory of the allocator: the hundred that one look at the table's log can start
+/// held over a gigabyte for good.
+const BLOCKING_THREADS_MAX: usize = 24;
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
@@ -52,10 +57,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// The runtime of everything a server does but its queries, which have their own.
+fn server_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+}
+
 fn run_demo(demo: &Demo) -> Result<(), AnyError> {
     let (config, data) = demo.settings()?;
     let log_level = logging::init(&config.server.log_level, &config.server.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = server_runtime()?;
     runtime.block_on(millrace::demo::run(config, log_level, data))
 }
 
@@ -99,6 +109,6 @@ fn run(serve: &Serve) -> Result<(), AnyError> {
     if !loaded.unused.is_empty() {
         tracing::warn!(keys = loaded.unused.join(", "), "settings of Loki that do nothing here");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = server_runtime()?;
     runtime.block_on(millrace::server::run(loaded.config, log_level))
 }

@@ -9,7 +9,6 @@
 //! A narrowed line has the wanted members as they stand in the line, in their order. Where all of its values come
 //! from dictionaries, equal lines are made once and rows refer to them by number.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
