@@ -36,6 +36,7 @@ pub mod catalog;
 pub mod derived;
 pub mod flow;
 pub mod ingest;
+pub mod lease;
 pub mod query;
 pub mod upkeep;
 // L4 edges

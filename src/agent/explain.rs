@@ -108,7 +108,9 @@ fn explain_job(job: &ScrapeConfig, out: &mut String) {
     if let Some(syslog) = &job.syslog {
         out.push_str(&format!(
             "- Listens for {} messages on {} ({}).\n",
-            syslog.syslog_format, syslog.listen_address, syslog.listen_protocol
+            syslog.syslog_format,
+            syslog.listen_address,
+            if syslog.server_tls().is_some() { "tls" } else { &syslog.listen_protocol }
         ));
     }
     if let Some(push) = &job.loki_push_api {

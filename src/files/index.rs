@@ -8,22 +8,20 @@ use std::sync::Arc;
 use object_store::{ObjectStore, path::Path};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
-use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::FilesError;
 use super::blocks::{self, BlockSums};
-use super::fields::{self, FieldIndex};
+use super::fields::{self, FieldIndex, IdFilters};
 use super::object_reader::ObjectReader;
 use super::row_file::file_schema;
-use super::skip::load_bloom;
 use super::stream_index::{FOOTER_KEY, StoredStreams};
 use super::table::DataFile;
 use crate::streams::{StreamRef, Streams};
 use crate::types::time::UnixNanos;
 
-/// Bytes of Bloom filters kept.
-const BLOOM_CACHE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of filters of ids kept.
+const FILTER_CACHE_BYTES_MAX: u64 = 64 << 20;
 
 /// The rows of one stream in one file: consecutive and in time order.
 #[derive(Debug, Clone)]
@@ -56,8 +54,8 @@ pub struct FileIndexes {
     root: Path,
     streams: Arc<Streams>,
     cache: moka::future::Cache<String, Arc<FileIndex>>,
-    /// Bloom filters by path, row group and column.
-    blooms: moka::future::Cache<(String, usize, usize), Option<Arc<Sbbf>>>,
+    /// Filters of ids by path, row group and column.
+    id_filters: moka::future::Cache<(String, usize, u32), Arc<IdFilters>>,
 }
 
 impl FileIndexes {
@@ -67,11 +65,11 @@ impl FileIndexes {
             .max_capacity(cache_bytes_max)
             .weigher(|_, index: &Arc<FileIndex>| u32::try_from(index.memory_bytes()).unwrap_or(u32::MAX))
             .build();
-        let blooms = moka::future::Cache::builder()
-            .max_capacity(BLOOM_CACHE_BYTES_MAX)
-            .weigher(|_, bloom: &Option<Arc<Sbbf>>| bloom.as_ref().map_or(64, |bloom| bloom.num_blocks() as u32 * 32))
+        let id_filters = moka::future::Cache::builder()
+            .max_capacity(FILTER_CACHE_BYTES_MAX)
+            .weigher(|_, filters: &Arc<IdFilters>| u32::try_from(filters.memory_bytes()).unwrap_or(u32::MAX))
             .build();
-        FileIndexes { store, root, streams, cache, blooms }
+        FileIndexes { store, root, streams, cache, id_filters }
     }
 
     /// The index of `file`, from the cache or from its footer.
@@ -84,21 +82,26 @@ impl FileIndexes {
         Ok(index)
     }
 
-    /// The Bloom filter of a column in a row group, from the cache or from the file; none where it has none.
-    pub async fn bloom(
+    /// The filters of a column's ids in a row group, from the cache or from the file; none where it has none.
+    pub(super) async fn id_filters(
         &self,
         file: &DataFile,
         index: &FileIndex,
         row_group: usize,
-        root: usize,
-    ) -> Result<Option<Arc<Sbbf>>, FilesError> {
-        let key = (file.path.clone(), row_group, root);
-        if let Some(known) = self.blooms.get(&key).await {
-            return Ok(known);
+        column: u32,
+    ) -> Result<Option<Arc<IdFilters>>, FilesError> {
+        let place = index.fields.as_ref().and_then(|fields| fields.filters(row_group, column));
+        let Some(place) = place else { return Ok(None) };
+        let key = (file.path.clone(), row_group, column);
+        if let Some(known) = self.id_filters.get(&key).await {
+            return Ok(Some(known));
         }
-        let found = load_bloom(self, file, index, row_group, root).await?.map(Arc::new);
-        self.blooms.insert(key, found.clone()).await;
-        Ok(found)
+        let unreadable = |source| FilesError::Parquet { path: file.path.clone(), source };
+        let bytes = self.reader(file).checked(index.sums.clone()).get_bytes(place).await.map_err(unreadable)?;
+        let damaged = |reason| FilesError::BadFieldIndex { path: file.path.clone(), reason };
+        let filters = Arc::new(IdFilters::decode(&bytes).map_err(damaged)?);
+        self.id_filters.insert(key, filters.clone()).await;
+        Ok(Some(filters))
     }
 
     /// A reader of the file's bytes.

@@ -25,11 +25,6 @@ const METADATA_ROOT: usize = 5;
 const TEMPLATE_ROOT: usize = 6;
 const FIELDS_ROOT: usize = 7;
 
-/// The root of the file's schema that a field column is.
-pub(super) fn field_root(column: u32) -> usize {
-    FIELDS_ROOT + column as usize
-}
-
 /// Whether a row of the row group may have metadata.
 pub(super) fn has_metadata(index: &FileIndex, row_group: usize) -> bool {
     let metadata = index.parquet.metadata();

@@ -10,6 +10,7 @@
 //! | `line` | null where the line is in the columns that follow |
 //! | `template`, `$.level`, `$.status`, … | lines that are JSON, taken apart ([`super::fields`]) |
 //!
+//! Behind each row group are the filters of its ids ([`super::fields`]), which other readers pass over.
 //! A file of which no line is JSON ends with `metadata` and has no null line.
 //!
 //! Memory: one row group, encoded, and what was not taken yet. CPU-bound.
@@ -22,6 +23,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -44,8 +46,6 @@ const PAGE_ROWS_MAX: usize = 4_096;
 
 /// Rows taken apart and encoded at once: bounds what is held beside the row group.
 const WRITE_ROWS_MAX: usize = 8_192;
-/// A Bloom filter answers yes for this share of the ids that a row group does not have.
-const ID_FALSE_POSITIVES: f64 = 0.05;
 /// Bytes of a column's dictionary; a column that outgrows it goes on without.
 const DICTIONARY_BYTES_MAX: usize = 1 << 20;
 
@@ -180,14 +180,23 @@ impl RowFileWriter {
         self.rows += sorted.num_rows() as u64;
         self.group_rows += sorted.num_rows();
         if self.group_rows == ROW_GROUP_ROWS_MAX {
-            self.end_group();
+            self.end_group()?;
         }
         Ok(())
     }
 
-    fn end_group(&mut self) {
-        self.groups.push(self.splitter.take_facts());
+    /// Ends the row group, and writes the filters of its ids behind it.
+    fn end_group(&mut self) -> Result<(), FilesError> {
+        self.writer.flush()?;
+        let (mut facts, filters) = self.splitter.take_facts();
+        for of_column in filters {
+            let start = self.writer.bytes_written() as u64;
+            self.writer.write_all(&of_column).map_err(ParquetError::from)?;
+            facts.filters.push(start..start + of_column.len() as u64);
+        }
+        self.groups.push(facts);
         self.group_rows = 0;
+        Ok(())
     }
 
     /// Bytes that are ready, to be written before those that follow.
@@ -226,7 +235,7 @@ impl RowFileWriter {
     /// Ends the file, whose lines have these patterns.
     pub(super) fn finish_with(mut self, patterns: &StoredPatterns) -> Result<FinishedFile, FilesError> {
         if self.group_rows > 0 {
-            self.end_group();
+            self.end_group()?;
         }
         if !self.splitter.columns().is_empty() {
             let text = fields::encode(&self.splitter, std::mem::take(&mut self.groups));
@@ -328,15 +337,9 @@ fn properties(effort: Effort, fields: &[FieldColumn]) -> WriterProperties {
             properties = match field.form {
                 Some(_) => properties
                     .set_column_encoding(path.clone(), Encoding::PLAIN)
-                    .set_column_compression(path.clone(), Compression::UNCOMPRESSED),
-                None => properties.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+                    .set_column_compression(path, Compression::UNCOMPRESSED),
+                None => properties.set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY),
             };
-        }
-        if field.id {
-            properties = properties
-                .set_column_bloom_filter_enabled(path.clone(), true)
-                .set_column_bloom_filter_fpp(path.clone(), ID_FALSE_POSITIVES)
-                .set_column_bloom_filter_max_ndv(path, ROW_GROUP_ROWS_MAX as u64);
         }
     }
     properties.build()

@@ -5,6 +5,7 @@ use std::ops::Range;
 use arrow::buffer::BooleanBuffer;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
+use super::fields::Stretches;
 use super::index::FileIndex;
 use crate::streams::StreamRef;
 use crate::types::time::{TimeRange, UnixNanos};
@@ -35,6 +36,22 @@ impl Selected {
 
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// The rows inside some stretches of the row group.
+    #[must_use]
+    pub fn within(self, stretches: Stretches) -> Selected {
+        if stretches == Stretches::ALL {
+            return self;
+        }
+        let wanted = stretches.rows();
+        let parts = |segment: &Segment| {
+            let (rows, stream) = (segment.rows.clone(), segment.stream);
+            let part = move |wanted: &Range<usize>| rows.start.max(wanted.start)..rows.end.min(wanted.end);
+            let parts = wanted.iter().map(part).filter(|rows| !rows.is_empty());
+            parts.map(|rows| Segment { rows, stream }).collect::<Vec<_>>()
+        };
+        Selected { segments: self.segments.iter().flat_map(parts).collect(), ..self }
     }
 
     /// The rows whose bit is set; `keep` has one bit for each row of the segments, in their order.

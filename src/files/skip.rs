@@ -1,11 +1,8 @@
-//! Whether a row group can have what a query looks for, from its file's footer and Bloom filters alone.
+//! Which rows of a row group can have what a query looks for, from its file's footer and filters alone.
 
 use std::sync::Arc;
 
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use parquet::bloom_filter::Sbbf;
-
-use super::fields::{FieldIndex, MayHave};
+use super::fields::{FieldIndex, MayHave, Stretches};
 use super::index::{FileIndex, FileIndexes};
 use super::table::DataFile;
 use super::{FilesError, read};
@@ -41,39 +38,36 @@ impl Sought {
     }
 }
 
-/// Whether a row group can have a wanted row.
-pub async fn may_have(
+/// The stretches of a row group that can have a wanted row.
+pub async fn stretches_with(
     indexes: &FileIndexes,
     file: &DataFile,
     index: &FileIndex,
     row_group: usize,
     sought: &Sought,
-) -> Result<bool, FilesError> {
-    let Some(fields) = &index.fields else { return Ok(true) };
+) -> Result<Stretches, FilesError> {
+    let mut wanted = Stretches::ALL;
+    let Some(fields) = &index.fields else { return Ok(wanted) };
     for text in &sought.texts {
         match fields.may_have(row_group, text) {
             MayHave::Yes => {}
-            MayHave::No => return Ok(false),
-            MayHave::IfInBloom(parts) => {
+            MayHave::No => return Ok(Stretches::NONE),
+            MayHave::IfInFilters(parts) => {
                 for part in parts {
-                    if !in_any_bloom(indexes, file, index, row_group, &part).await? {
-                        return Ok(false);
-                    }
+                    wanted = wanted & with_any(indexes, file, index, row_group, &part).await?;
                 }
             }
         }
     }
     if sought.values.is_empty() || !fields.is_split(row_group) || read::has_metadata(index, row_group) {
-        return Ok(true);
+        return Ok(wanted);
     }
-    for wanted in &sought.values {
-        if let Some(asked) = columns_that_decide(fields, row_group, wanted)
-            && !in_any_bloom(indexes, file, index, row_group, &asked).await?
-        {
-            return Ok(false);
+    for value in &sought.values {
+        if let Some(asked) = columns_that_decide(fields, row_group, value) {
+            wanted = wanted & with_any(indexes, file, index, row_group, &asked).await?;
         }
     }
-    Ok(true)
+    Ok(wanted)
 }
 
 /// Whether the lines of a row group have the values of fields as they are, and fields alone become labels behind a JSON
@@ -83,7 +77,7 @@ pub fn values_are_texts(index: &FileIndex, row_group: usize) -> bool {
     fields.is_split(row_group) && !read::has_metadata(index, row_group) && !fields.has_escapes(row_group)
 }
 
-/// The Bloom filters to ask; none when another column may have the value and has no filter.
+/// The columns whose filters to ask; none when another column may have the value and has no filter.
 fn columns_that_decide(fields: &FieldIndex, row_group: usize, wanted: &SoughtValue) -> Option<Vec<(u32, String)>> {
     let mut asked = Vec::new();
     for (at, column) in fields.columns().iter().enumerate() {
@@ -97,38 +91,24 @@ fn columns_that_decide(fields: &FieldIndex, row_group: usize, wanted: &SoughtVal
     Some(asked)
 }
 
-async fn in_any_bloom(
+/// The stretches in which one of the columns can have its value.
+async fn with_any(
     indexes: &FileIndexes,
     file: &DataFile,
     index: &FileIndex,
     row_group: usize,
     asked: &[(u32, String)],
-) -> Result<bool, FilesError> {
+) -> Result<Stretches, FilesError> {
+    let mut found = Stretches::NONE;
     for (column, value) in asked {
         let of_column = index.fields.as_ref().and_then(|fields| fields.columns().get(*column as usize));
-        let Some(key) = of_column.and_then(|column| column.bloom_key(value)) else { continue };
-        match indexes.bloom(file, index, row_group, read::field_root(*column)).await? {
-            Some(bloom) if !bloom.check(&key) => {}
-            _ => return Ok(true),
+        if of_column.is_none_or(|of_column| !of_column.can_have(value)) {
+            continue;
+        }
+        match indexes.id_filters(file, index, row_group, *column).await? {
+            Some(filters) => found = found | filters.stretches_with(value),
+            None => return Ok(Stretches::ALL),
         }
     }
-    Ok(false)
-}
-
-/// Reads the Bloom filter of the column that is root number `root`.
-pub(super) async fn load_bloom(
-    indexes: &FileIndexes,
-    file: &DataFile,
-    index: &FileIndex,
-    row_group: usize,
-    root: usize,
-) -> Result<Option<Sbbf>, FilesError> {
-    let schema = index.parquet.metadata().file_metadata().schema_descr();
-    let Some(leaf) = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root) else {
-        return Ok(None);
-    };
-    let reader = indexes.reader(file).checked(index.sums.clone());
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, index.parquet.clone());
-    let found = builder.get_row_group_column_bloom_filter(row_group, leaf).await;
-    found.map_err(|source| FilesError::Parquet { path: file.path.clone(), source })
+    Ok(found)
 }

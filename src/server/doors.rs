@@ -84,7 +84,7 @@ impl Doors {
             writeln!(out, "syslog udp {}", udp.local_addr()?)?;
         }
         if let Some(tcp) = &self.syslog.tcp {
-            writeln!(out, "syslog tcp {}", tcp.local_addr()?)?;
+            writeln!(out, "syslog {} {}", if self.syslog.tls.is_some() { "tls" } else { "tcp" }, tcp.local_addr()?)?;
         }
         if let Some(postgres) = &self.postgres {
             writeln!(out, "postgres {}", postgres.listener.local_addr()?)?;
@@ -100,6 +100,7 @@ impl Doors {
         let (tasks, config) = (Tasks::new(), &state.config);
         let of_doors = [&self.grpc, &self.flight, &self.postgres].into_iter().flatten();
         let encrypted = self.http_tls.iter().chain(of_doors.filter_map(|bound| bound.tls.as_ref()));
+        let encrypted = encrypted.chain(&self.syslog.tls);
         for tls in encrypted {
             let (tls, metrics) = (tls.clone(), state.metrics.tls.clone());
             tasks.spawn("certificates", move |stop| tls.watch(metrics, stop));

@@ -11,5 +11,6 @@
 pub mod cursors;
 pub mod forms;
 pub mod params;
+pub mod placeholders;
 pub mod plain;
 pub mod settings;

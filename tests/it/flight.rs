@@ -27,7 +27,7 @@ fn adbc_and_pyarrow_ask_prepare_and_look_around() {
     push(&server, None, None);
     let seen = python(&script, &server, "queries", &[]);
     let check = |name: &str, expected: Value| assert_eq!(seen.get(name), Some(&expected), "{name}");
-    check("types", json!(["timestamp[ns, tz=UTC]", "string", "string_view", "string_view", "map<string, string>"]));
+    check("types", json!(["timestamp[ns, tz=UTC]", "string", "string", "string", "map<string, string>"]));
     check("nanoseconds", json!((START_NS + 7).to_string()));
     check("metadata", json!([["trace_id", "t0"]]));
     check("frame", json!(3));

@@ -140,6 +140,41 @@ fn a_field_with_the_name_of_a_label_is_found() {
     });
 }
 
+/// Filters say in which stretches of a row group an id can be; the rest of the group is not read.
+#[test]
+fn an_id_is_found_wherever_it_lies_in_a_row_group() {
+    const LINES: i64 = 40_000;
+    let id_of = |at: i64| format!("{:016x}", (at / 4) as u64 * 0x9E37_79B9_7F4A);
+    let line = |at: i64| Line {
+        second: at / 200,
+        app: (at % 2) as usize,
+        text: format!(r#"{{"trace":"{}","n":{at}}}"#, id_of(at)),
+    };
+    let lines: Vec<Line> = (0..LINES).map(line).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path(), LineLayout::Fields, &lines).await;
+        // Of each stream half of the lines: a stretch of 8,192 rows ends at every 16,384th line.
+        let borders = (1..3).flat_map(|stretch| [stretch * 16_384 - 1, stretch * 16_384, stretch * 16_384 + 4]);
+        for at in (0..LINES).step_by(2_999).chain(borders).chain([LINES - 1]) {
+            let id = id_of(at);
+            for filter in
+                [format!(r#"|= "{id}""#), format!(r#"|= `"trace":"{id}"`"#), format!(r#"| json | trace="{id}""#)]
+            {
+                let found = answer(&store, &format!(r#"{{app=~".+"}} {filter}"#), 100).await;
+                assert_eq!(found.len(), 4, "{at} {filter}: {found:?}");
+                let counted =
+                    answer(&store, &format!(r#"sum(count_over_time({{app="app-1"}} {filter} [300s]))"#), 100).await;
+                assert!(counted.len() == 1 && counted[0].contains(":2.000000"), "{at} {filter}: {counted:?}");
+            }
+        }
+        let none = answer(&store, r#"{app=~".+"} |= "ffffffffffffffff""#, 100).await;
+        assert_eq!(none, Vec::<String>::new());
+        store.close().await;
+    });
+}
+
 #[test]
 fn columns_of_fields_answer_what_whole_lines_answer() {
     let cases = std::env::var("MILLRACE_LAYOUT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12);

@@ -34,6 +34,8 @@ mod full_disk;
 mod golden;
 mod grafana;
 mod harness;
+#[cfg(all(feature = "flight", feature = "postgres"))]
+mod jdbc;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_mock;

@@ -7,7 +7,7 @@
 //! | L0 | types | values: no I/O, no tokio, no DataFusion |
 //! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, tls, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline, promql | islands that never import each other |
-//! | L3 | catalog, ingest, query, flow, upkeep, derived | engines; `catalog` says where rows are |
+//! | L3 | catalog, ingest, query, flow, lease, upkeep, derived | engines; `catalog` says where rows are |
 //! | L4 | audit, backup, doctor, receive, sql, rules, remote_write, agent | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
@@ -43,6 +43,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("ingest", 3),
     ("query", 3),
     ("flow", 3),
+    ("lease", 3),
     ("upkeep", 3),
     ("agent", 4),
     ("audit", 4),

@@ -165,11 +165,7 @@ fn check_job(job: &ScrapeConfig, problems: &mut Vec<String>) {
         }
     }
     if let Some(syslog) = &job.syslog {
-        if syslog.tls_config.is_some() {
-            problems.push(format!(
-                "{name}.syslog.tls_config is not supported; put a proxy such as stunnel before the listener"
-            ));
-        }
+        problems.extend(syslog.tls_problem().map(|words| format!("{name}.syslog.{words}")));
         if !["tcp", "udp"].contains(&syslog.listen_protocol.as_str()) {
             problems
                 .push(format!("{name}.syslog.listen_protocol: {:?} is neither tcp nor udp", syslog.listen_protocol));

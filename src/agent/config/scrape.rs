@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Yaml;
 
+use super::client::TlsConfig;
 use super::kafka::KafkaConfig;
 use crate::agent::relabel::RelabelConfig;
+use crate::tls::ClientAuth;
 use crate::types::units::GoDuration;
 
 /// One entry of `scrape_configs`.
@@ -191,9 +193,39 @@ pub struct SyslogConfig {
     pub max_message_length: usize,
     /// `rfc5424` or `rfc3164`.
     pub syslog_format: String,
-    /// Read, then refused.
-    #[serde(skip_serializing)]
-    pub tls_config: Option<Yaml>,
+    /// Encrypts TCP. With `ca_file` senders must show a certificate of that authority.
+    pub tls_config: TlsConfig,
+}
+
+impl SyslogConfig {
+    /// What is wrong with `tls_config`.
+    pub(super) fn tls_problem(&self) -> Option<&'static str> {
+        let tls = &self.tls_config;
+        if *tls == TlsConfig::default() {
+            None
+        } else if self.listen_protocol != "tcp" {
+            Some("tls_config: TLS is of listen_protocol tcp")
+        } else if tls.cert_file.is_empty() || tls.key_file.is_empty() {
+            Some("tls_config: certificate and key files are required")
+        } else {
+            None
+        }
+    }
+
+    /// TLS of the listener, where there is any.
+    pub(in crate::agent) fn server_tls(&self) -> Option<crate::tls::TlsConfig> {
+        let tls = &self.tls_config;
+        let file = |path: &String| (!path.is_empty()).then(|| path.into());
+        (*tls != TlsConfig::default()).then(|| crate::tls::TlsConfig {
+            cert_file: file(&tls.cert_file),
+            key_file: file(&tls.key_file),
+            client_auth_type: match tls.ca_file.is_empty() {
+                true => ClientAuth::None,
+                false => ClientAuth::RequireAndVerifyClientCert,
+            },
+            client_ca_file: file(&tls.ca_file),
+        })
+    }
 }
 
 impl Default for SyslogConfig {
@@ -208,7 +240,7 @@ impl Default for SyslogConfig {
             use_rfc5424_message: false,
             max_message_length: 8_192,
             syslog_format: "rfc5424".to_owned(),
-            tls_config: None,
+            tls_config: TlsConfig::default(),
         }
     }
 }

@@ -1,12 +1,13 @@
-//! `syslog`: a listener for messages, TCP or UDP.
+//! `syslog`: a listener for messages: TCP, TLS or UDP.
 //!
 //! Labels: `__syslog_connection_ip_address`, `__syslog_message_{severity,facility,hostname,app_name,proc_id,msg_id}` and,
 //! when asked for, `__syslog_message_sd_<id>_<name>`; relabelling makes labels of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 
@@ -15,14 +16,18 @@ use super::{Around, Labelling, SourceError};
 use crate::agent::config::SyslogConfig;
 use crate::pipeline::{Entry, sanitized_label_name};
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 
 /// Connections at once; each has a buffer of one message.
 const CONNECTIONS_MAX: usize = 1_024;
 /// The largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+/// How long a handshake of TLS may take.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 struct Listener {
     config: SyslogConfig,
+    tls: Option<Tls>,
     labelling: Labelling,
     around: Around,
 }
@@ -37,7 +42,10 @@ pub(super) async fn start(
     let job = around.feed.job().to_owned();
     let address = config.listen_address.clone();
     let wrong = |source| SourceError::Listen { job: job.clone(), address: address.clone(), source };
-    let listener = Arc::new(Listener { config: config.clone(), labelling, around: around.clone() });
+    let tls = config.server_tls().map(|tls| Tls::open(&tls, &[])).transpose();
+    let tls =
+        tls.map_err(|error| SourceError::Config { job: job.clone(), words: format!("syslog.tls_config: {error}") })?;
+    let listener = Arc::new(Listener { config: config.clone(), tls, labelling, around: around.clone() });
     let (name, bound);
     if config.listen_protocol == "udp" {
         let socket = UdpSocket::bind(&config.listen_address).await.map_err(wrong)?;
@@ -67,7 +75,7 @@ impl Listener {
                 Ok((stream, from)) => {
                     let listener = self.clone();
                     tokio::spawn(async move {
-                        listener.connection(stream, from).await;
+                        listener.take(stream, from).await;
                         drop(place);
                     });
                 }
@@ -76,7 +84,17 @@ impl Listener {
         }
     }
 
-    async fn connection(&self, mut stream: TcpStream, from: SocketAddr) {
+    /// Reads what the connection has, decrypted where it is encrypted.
+    async fn take(&self, stream: TcpStream, from: SocketAddr) {
+        let Some(tls) = &self.tls else { return self.connection(stream, from).await };
+        match tokio::time::timeout(HANDSHAKE_WAIT, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.connection(stream, from).await,
+            Ok(Err(error)) => tracing::warn!(%error, %from, "a syslog connection failed in its handshake of TLS"),
+            Err(_) => tracing::warn!(%from, "a syslog connection did not end its handshake of TLS"),
+        }
+    }
+
+    async fn connection(&self, mut stream: impl AsyncRead + Unpin, from: SocketAddr) {
         let mut buffer = Vec::new();
         let idle = self.config.idle_timeout.to_std();
         loop {
@@ -90,7 +108,7 @@ impl Listener {
                 buffer.push(b'\n');
             }
             match frames(&mut buffer, self.config.max_message_length) {
-                Ok(messages) => self.take(&messages, from).await,
+                Ok(messages) => self.push(&messages, from).await,
                 Err(()) => {
                     self.around.metrics.syslog_errors.with_label_values::<&str>(&[]).inc();
                     tracing::warn!(%from, longest = self.config.max_message_length, "a syslog message is too long; the connection is closed");
@@ -112,12 +130,12 @@ impl Listener {
             };
             if let Ok((length, from)) = received {
                 let text = String::from_utf8_lossy(&datagram[..length]);
-                self.take(&[text.trim_end_matches(['\n', '\r', '\0']).to_owned()], from).await;
+                self.push(&[text.trim_end_matches(['\n', '\r', '\0']).to_owned()], from).await;
             }
         }
     }
 
-    async fn take(&self, messages: &[String], from: SocketAddr) {
+    async fn push(&self, messages: &[String], from: SocketAddr) {
         let entries: Vec<Entry> = messages.iter().filter_map(|text| self.entry(text, from)).collect();
         self.around.metrics.syslog_entries.with_label_values::<&str>(&[]).inc_by(entries.len() as u64);
         if !entries.is_empty() {

@@ -27,6 +27,7 @@ use super::logins::Logins;
 use super::prepared::{self, PreparedStatements};
 use super::{metadata, statements};
 use crate::api::Shared;
+use crate::sql::placeholders::numbered;
 
 /// Batches of parameters that are looked at.
 const PARAMETER_BATCHES_MAX: usize = 16;
@@ -123,11 +124,12 @@ impl FlightSqlService for FlightDoor {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let caller = self.logins.caller(&self.shared, &request).await?;
-        let planned = statements::plan(&self.shared, &caller, &query.query).await?;
+        let text = numbered(&query.query);
+        let planned = statements::plan(&self.shared, &caller, &text).await?;
         Ok(ActionCreatePreparedStatementResult {
             dataset_schema: ipc(&planned.schema())?,
             parameter_schema: ipc(&prepared::parameters(&planned.plan)?)?,
-            prepared_statement_handle: self.prepared.add(&caller, &query.query).into(),
+            prepared_statement_handle: self.prepared.add(&caller, &text).into(),
         })
     }
 

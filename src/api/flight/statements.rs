@@ -172,11 +172,24 @@ impl Shape {
 
 /// A column without what differs between a plan and its rows.
 fn announced(field: &FieldRef) -> FieldRef {
-    let data_type = match field.data_type() {
-        DataType::Dictionary(_, values) => (**values).clone(),
-        data_type => data_type.clone(),
+    Arc::new(Field::new(field.name(), known_type(field.data_type()), true))
+}
+
+/// A type that every client knows: the JDBC driver and older Arrows have no views.
+fn known_type(data_type: &DataType) -> DataType {
+    let within = |field: &FieldRef| {
+        let data_type = known_type(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
     };
-    Arc::new(Field::new(field.name(), data_type, true))
+    match data_type {
+        DataType::Dictionary(_, values) => known_type(values),
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(items) => DataType::List(within(items)),
+        DataType::Map(entries, sorted) => DataType::Map(within(entries), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(within).collect()),
+        data_type => data_type.clone(),
+    }
 }
 
 /// A refusal as gRPC says it.

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a connection computes one statement at a time; what it left half read holds no place among the running.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_postgres::pgwire::error::PgWireResult;
 use parking_lot::Mutex;
+use regex::Regex;
 use tokio_util::sync::CancellationToken;
 
 use super::cursors::Cursors;
@@ -36,6 +38,18 @@ use crate::query::sql::{DATABASE, SqlSource, read_only as only_reads};
 
 /// Takes what Postgres' clients ask of its catalog and makes it what DataFusion can answer.
 static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
+/// How the JDBC driver and `\dT` ask for types that are no rows of a table: with a subquery that has one row only for those
+/// who know the catalog's keys.
+static IS_COMPOSITE: LazyLock<Regex> = LazyLock::new(|| {
+    let words = r"\( *SELECT c\.relkind = 'c' FROM pg_catalog\.pg_class c WHERE c\.oid = t\.typrelid *\)";
+    Regex::new(&format!("(?i){}", words.replace(' ', r"\s+").replace(r"\s+*", r"\s*"))).expect("a good pattern")
+});
+
+/// The same question in words that DataFusion can plan.
+fn understood(text: &str) -> Cow<'_, str> {
+    let same = "t.typrelid IN (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'c')";
+    if text.contains("typrelid") { IS_COMPOSITE.replace_all(text, same) } else { Cow::Borrowed(text) }
+}
 
 /// Who is there, and what they have open.
 pub(super) struct Session {
@@ -109,7 +123,7 @@ impl Session {
     /// # Errors
     /// 42601.
     pub(super) fn parse(text: &str) -> PgWireResult<Vec<ast::Statement>> {
-        PARSER.parse(text).map_err(|error| errors::error("42601", error.to_string()))
+        PARSER.parse(&understood(text)).map_err(|error| errors::error("42601", error.to_string()))
     }
 
     /// Looks at a statement, as its client wrote it.

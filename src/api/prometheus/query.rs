@@ -10,15 +10,17 @@ use crate::access::Scope;
 use crate::api::Shared;
 use crate::api::audit::Note;
 use crate::api::error::ApiError;
+use crate::api::loki::range_limits::allowed_range;
 use crate::api::params::Params;
 use crate::api::prometheus::answer::{Refusal, query_answer, success};
 use crate::api::prometheus::params::{limit, optional_duration, steps, time_or};
 use crate::api::prometheus::{derived, seen};
 use crate::api::tenant::ReadingOne;
 use crate::audit::Kind;
-use crate::promql::{self, Answer, Asked, Notes, Outcome};
+use crate::ingest::limits::Limits;
+use crate::promql::{self, Answer, Asked, Notes, Outcome, Steps};
 use crate::types::ids::TenantId;
-use crate::types::time::NANOS_PER_MILLI;
+use crate::types::time::{NANOS_PER_MILLI, UnixNanos};
 
 const TRUNCATED: &str = "results truncated due to limit";
 
@@ -70,6 +72,7 @@ async fn run(
     let lookback = optional_duration(params, "lookback_delta")?;
     let engine = seen::engine(derived(shared)?, scope, tenant);
     shared.state.engine.check_blocked(scope, params.get("query"), "promql", "").map_err(ApiError::from)?;
+    let asked = allowed(&shared.limits_of(scope), asked, shared.state.clock.now()).map_err(Refusal::from)?;
     let _turn = shared.turn(scope).await?;
     let started = Instant::now();
     let mut outcome = engine.query(tenant, params.get("query"), asked, lookback, timeout).await?;
@@ -79,6 +82,22 @@ async fn run(
     }
     let stats = (!params.get("stats").is_empty()).then(|| stats(&outcome, started.elapsed().as_secs_f64()));
     Ok(query_answer(&outcome.answer, &outcome.notes, stats.as_ref()))
+}
+
+/// What limits leave of a question: a range is as long as one of logs may be, steps beyond the lookback are left out.
+fn allowed(limits: &Limits, asked: Asked, now: UnixNanos) -> Result<Asked, ApiError> {
+    let Asked::Range(steps) = asked else { return Ok(asked) };
+    let nanos = |ms: i64| UnixNanos(ms.saturating_mul(NANOS_PER_MILLI));
+    let range = allowed_range(limits, nanos(steps.start_ms), nanos(steps.end_ms()), now)?;
+    let left_out = match range {
+        Some((start, _)) => {
+            let beyond_ms = (start.0.div_euclid(NANOS_PER_MILLI) - steps.start_ms).max(0);
+            usize::try_from(beyond_ms.unsigned_abs().div_ceil(steps.step_ms.unsigned_abs())).unwrap_or(usize::MAX)
+        }
+        None => steps.count,
+    };
+    let count = steps.count.saturating_sub(left_out);
+    Ok(Asked::Range(Steps { start_ms: steps.at(left_out), count, ..steps }))
 }
 
 fn series(answer: &Answer) -> u64 {
@@ -108,4 +127,34 @@ fn stats(outcome: &Outcome, seconds: f64) -> Value {
         },
         "samples": { "totalQueryableSamples": outcome.samples_read, "peakSamples": outcome.samples_peak },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::units::GoDuration;
+
+    #[test]
+    fn ranges_are_as_long_and_as_old_as_those_of_logs_may_be() {
+        let second = 1_000_000_000;
+        let limits = Limits {
+            max_query_length: GoDuration(100 * second),
+            max_query_lookback: GoDuration(500 * second),
+            ..Limits::default()
+        };
+        let check = |start_s: i64, end_s: i64, expected: Result<(i64, usize), &str>| {
+            let asked = Asked::Range(Steps::range(start_s * 1000, end_s * 1000, 10_000));
+            let got = allowed(&limits, asked, UnixNanos(1_005 * second)).map_err(|error| error.text);
+            let got = got.map(|asked| match asked {
+                Asked::Range(steps) => (steps.start_ms / 1000, steps.count),
+                Asked::Instant { at_ms } => (at_ms, 1),
+            });
+            assert_eq!(got, expected.map_err(str::to_owned), "{start_s} to {end_s}");
+        };
+        check(900, 1000, Ok((900, 11)));
+        check(450, 600, Ok((510, 10)));
+        check(505, 505, Ok((505, 1)));
+        check(300, 400, Ok((410, 0)));
+        check(800, 1000, Err("the query time range exceeds the limit (query length: 3m20s, limit: 1m40s)"));
+    }
 }

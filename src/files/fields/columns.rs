@@ -26,7 +26,7 @@ pub struct FieldColumn {
     pub path: String,
     /// Values differ from row to row: no dictionary.
     pub unique: bool,
-    /// Values are ids: strings that differ, each long enough to be asked for. They have a Bloom filter, and their text
+    /// Values are ids: strings that differ, each long enough to be asked for. They have filters, and their text
     /// is no part of the trigrams.
     pub id: bool,
     /// Rows it was chosen for, about: what it weighs when files become one.
@@ -55,9 +55,9 @@ impl FieldColumn {
         }
     }
 
-    /// A value as the column's Bloom filter has it; none where the column cannot have it.
-    pub(in crate::files) fn bloom_key(&self, value: &str) -> Option<Vec<u8>> {
-        self.form.as_ref().map_or_else(|| Some(value.as_bytes().to_vec()), |form| form.packed(value))
+    /// Whether a value can be in the column, by its form.
+    pub(in crate::files) fn can_have(&self, value: &str) -> bool {
+        self.form.as_ref().is_none_or(|form| form.packed(value).is_some())
     }
 }
 

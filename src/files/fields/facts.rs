@@ -1,12 +1,14 @@
 //! What is known of the lines of a row group without reading them: enough to say that a text is in none.
 //!
 //! ```text
-//! values of each column    longest, the bytes they use; of id columns also a Bloom filter in the Parquet file
+//! values of each column    longest, the bytes they use; of id columns also filters ([`super::stretches`])
 //! all but values of ids    a bitmap of its trigrams, in the footer
 //! ```
 //!
 //! A text that is looked for is cut at `"`: no value has one unescaped, so a part lies within one value or within what
 //! is between two values. A row group has the text only if each part is in an id column or has all its trigrams set.
+
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -40,6 +42,9 @@ pub(in crate::files) struct GroupFacts {
     #[serde(default)]
     pub(super) others: Vec<ValueFacts>,
     pub(super) trigrams: Trigrams,
+    /// By id column: where in the file its filters are; empty in files from before there were any.
+    #[serde(default)]
+    pub(in crate::files) filters: Vec<Range<u64>>,
 }
 
 impl Default for Trigrams {
@@ -125,7 +130,7 @@ impl ValueFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occurrence {
     Never,
-    /// Only as the whole value: the Bloom filter tells.
+    /// Only as the whole value: filters tell.
     Whole,
     /// Within a longer value.
     Part,
@@ -136,8 +141,8 @@ pub(super) enum Occurrence {
 pub enum MayHave {
     No,
     Yes,
-    /// Only if for one part each … of these (column, value) is in the Bloom filter of the column: all parts must be.
-    IfInBloom(Vec<Vec<(u32, String)>>),
+    /// By part of the text: (column, value) of which one must be in the filters of its column. All parts must be.
+    IfInFilters(Vec<Vec<(u32, String)>>),
 }
 
 impl GroupFacts {
@@ -168,7 +173,7 @@ impl GroupFacts {
                 (false, false) => asked.push(of_part),
             }
         }
-        if asked.is_empty() { MayHave::Yes } else { MayHave::IfInBloom(asked) }
+        if asked.is_empty() { MayHave::Yes } else { MayHave::IfInFilters(asked) }
     }
 }
 
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(ask("cache hit"), MayHave::No);
         assert_eq!(ask("00ab12"), MayHave::Yes);
         assert_eq!(ask("00ab12ffee0"), MayHave::No);
-        let asked = MayHave::IfInBloom(vec![vec![(4, "ffab12ffee".to_owned())]]);
+        let asked = MayHave::IfInFilters(vec![vec![(4, "ffab12ffee".to_owned())]]);
         assert_eq!(ask("ffab12ffee"), asked);
         assert_eq!(ask(r#""trace_id":"ffab12ffee""#), asked);
         assert_eq!(ask(r#""trace_id":"ffab"#), MayHave::Yes);

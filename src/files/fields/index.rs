@@ -4,6 +4,8 @@
 //! key_value_metadata["millrace.fields"] = base64(lz4(json StoredFields))
 //! ```
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parquet::file::metadata::ParquetMetaData;
@@ -80,7 +82,12 @@ impl FieldIndex {
         }
         let ids: Vec<u32> = columns.iter().zip(0..).filter(|(column, _)| column.id).map(|(_, at)| at).collect();
         let others = columns.len() - ids.len();
-        if groups.iter().any(|g| g.ids.len() != ids.len() || !(g.others.is_empty() || g.others.len() == others)) {
+        let of_all = |noted: usize, columns: usize| noted == 0 || noted == columns;
+        if groups.iter().any(|group| {
+            group.ids.len() != ids.len()
+                || !of_all(group.others.len(), others)
+                || !of_all(group.filters.len(), ids.len())
+        }) {
             return Err("its columns and their facts differ in number".to_owned());
         }
         let (mut next_id, mut next_other) = (0.., 0..);
@@ -113,6 +120,12 @@ impl FieldIndex {
         let known = group.ids.iter().chain(&group.others);
         group.ids.len() + group.others.len() < self.columns.len()
             || known.into_iter().any(|facts| facts.bytes >> b'\\' & 1 == 1)
+    }
+
+    /// Where in the file the filters of column `column` in a row group are.
+    pub(in crate::files) fn filters(&self, row_group: usize, column: u32) -> Option<Range<u64>> {
+        let id = self.ids.iter().position(|at| *at == column)?;
+        self.groups[row_group].filters.get(id).filter(|range| range.start <= range.end).cloned()
     }
 
     /// Whether a value of column `column` in a row group can be `value`, which needs no escapes. None: nobody knows.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Reading order: `template` (a line without its values), `columns` (which fields get one), `packed` (ids as bytes), `split` and `rebuild`,
-//! `facts` (what no line of a row group has), `index` (the footer).
+//! `facts` (what no line of a row group has), `stretches` (which rows can have an id), `index` (the footer).
 //!
 //! Invariants: a line comes back byte by byte; a narrowed line gives the JSON parsers for its members what the
 //! whole line gives. Why it is so: `docs/decisions/0050-fields-as-columns.md`.
@@ -22,6 +22,7 @@ mod packed;
 mod rebuild;
 mod sought;
 mod split;
+mod stretches;
 mod template;
 
 #[cfg(test)]
@@ -49,4 +50,6 @@ pub use packed::Form;
 pub use rebuild::Members;
 pub(super) use rebuild::Recipe;
 pub(super) use split::Splitter;
+pub(super) use stretches::IdFilters;
+pub use stretches::Stretches;
 pub use template::{Member, MemberKind};

@@ -18,6 +18,7 @@ use super::columns::{FieldColumn, FieldColumns};
 use super::facts::{GroupFacts, Trigrams, ValueFacts};
 use super::noted::Noted;
 use super::packed::Form;
+use super::stretches::{IdFilters, STRETCH_ROWS, hash_of};
 use super::template::{Parsed, SLOT, Template, match_pieces, parse};
 use crate::files::FilesError;
 
@@ -41,6 +42,10 @@ pub(in crate::files) struct Splitter {
     recent: Vec<u32>,
     values: Vec<Range<u32>>,
     facts: GroupFacts,
+    /// By id column.
+    ids: Vec<Ids>,
+    /// Rows of the stretch that is open.
+    stretch_rows: usize,
     /// By other column: values that are in the facts of this row group.
     noted: Vec<Noted>,
     /// Templates whose text is in the trigrams of this row group.
@@ -53,6 +58,14 @@ struct OfPath {
     plain: u32,
     /// That of the values which have its form.
     packed: Option<u32>,
+}
+
+/// The ids of a column in this row group.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Of the stretch that is open.
+    hashes: Vec<u64>,
+    filters: IdFilters,
 }
 
 /// Place of a column among those of its sort.
@@ -141,6 +154,8 @@ impl Splitter {
             by_path,
             places,
             noted: (0..others).map(|_| Noted::default()).collect(),
+            ids: (0..ids).map(|_| Ids::default()).collect(),
+            stretch_rows: 0,
             templates: Vec::new(),
             by_text: HashMap::new(),
             recent: Vec::new(),
@@ -160,18 +175,28 @@ impl Splitter {
         self.templates.iter().map(|known| &known.template)
     }
 
-    /// What is known of the lines split since the last call.
-    pub(in crate::files) fn take_facts(&mut self) -> GroupFacts {
+    /// What is known of the lines split since the last call, and by id column the bytes of its filters.
+    pub(in crate::files) fn take_facts(&mut self) -> (GroupFacts, Vec<Vec<u8>>) {
+        self.end_stretch();
+        let filters = self.ids.iter_mut().map(|ids| std::mem::take(&mut ids.filters).encode()).collect();
         let others = self.noted.len();
         let fresh = GroupFacts {
             whole_rows: 0,
             ids: vec![ValueFacts::default(); self.places.len() - others],
             others: vec![ValueFacts::default(); others],
             trigrams: Trigrams::default(),
+            filters: Vec::new(),
         };
         self.noted.iter_mut().for_each(Noted::clear);
         self.in_facts.iter_mut().for_each(|known| *known = false);
-        std::mem::replace(&mut self.facts, fresh)
+        (std::mem::replace(&mut self.facts, fresh), filters)
+    }
+
+    fn end_stretch(&mut self) {
+        if self.stretch_rows > 0 {
+            self.ids.iter_mut().for_each(|ids| ids.filters.end_stretch(&mut ids.hashes));
+        }
+        self.stretch_rows = 0;
     }
 
     /// Splits the lines of one batch.
@@ -182,6 +207,10 @@ impl Splitter {
         let mut filling: Vec<Option<Filling>> = self.columns.columns.iter().map(|_| None).collect();
         let mut values = std::mem::take(&mut self.values);
         for (row, view) in lines.views().iter().enumerate() {
+            if self.stretch_rows == STRETCH_ROWS {
+                self.end_stretch();
+            }
+            self.stretch_rows += 1;
             let line = lines.value(row);
             let kind = self.kind_of(line, &mut values);
             let kind = kind.and_then(|kind| self.pack(kind, row, rows, line, &values, &mut filling));
@@ -324,6 +353,7 @@ impl Splitter {
             match self.places[*column as usize] {
                 Place::Id(at) => {
                     facts.ids[at].add(value);
+                    self.ids[at].hashes.push(hash_of(value));
                     if around.len() > value.len() {
                         facts.trigrams.add(around);
                     }

@@ -18,7 +18,7 @@ fn through(lines: &[String], members: Option<&Members>, coded: bool) -> (Vec<Str
         return (lines.to_vec(), false);
     }
     let split = splitter.split(&array).expect("split");
-    let facts = splitter.take_facts();
+    let (facts, _) = splitter.take_facts();
     let is_split = facts.is_split();
     let index = FieldIndex::decode_groups(&encode(&splitter, vec![facts]), 1).expect("decoded");
     let recipe = match members {
@@ -178,13 +178,24 @@ proptest! {
         let mut splitter = Splitter::new(FieldColumns::choose(lines.iter().map(String::as_str)));
         prop_assume!(!splitter.columns().is_empty());
         splitter.split(&array).expect("split");
-        let facts = splitter.take_facts();
+        let (facts, filters) = splitter.take_facts();
         let index = FieldIndex::decode_groups(&encode(&splitter, vec![facts]), 1).expect("decoded");
         let line: Vec<char> = lines[row.index(lines.len())].chars().collect();
         prop_assume!(!line.is_empty());
         let start = from.index(line.len());
         let text: String = line[start..(start + length).min(line.len())].iter().collect();
-        prop_assert!(index.may_have(0, &text) != MayHave::No, "{}", text);
+        match index.may_have(0, &text) {
+            MayHave::Yes => {}
+            MayHave::No => prop_assert!(false, "{}", text),
+            MayHave::IfInFilters(parts) => {
+                let found = |(column, id): &(u32, String)| {
+                    let before = index.columns()[..*column as usize].iter().filter(|column| column.id).count();
+                    let filters = IdFilters::decode(&filters[before]).expect("as it was written");
+                    !filters.stretches_with(id).is_empty()
+                };
+                prop_assert!(parts.iter().all(|part| part.iter().any(found)), "{}", text);
+            }
+        }
         if Members::confines(&text) {
             let members = Members::new(|_| false).or_with(vec![text.clone()]).requiring(Some(&text));
             let (narrowed, is_split) = through(&lines, Some(&members), false);

@@ -76,9 +76,7 @@ impl InTime {
         while let Some(at) = self.first() {
             match self.waiting.swap_remove(at) {
                 Waiting::Unopened(unit) => {
-                    if !self.reader.is_of_use(&unit).await? {
-                        continue;
-                    }
+                    let Some(unit) = self.reader.of_use(unit).await? else { continue };
                     match unit.place.clone() {
                         UnitPlace::Head(head) => {
                             return self.reader.clone().read_head(&head, unit.part, unit.hides).map(Some);

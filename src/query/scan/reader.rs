@@ -15,7 +15,7 @@ use crate::catalog::Hide;
 use crate::files::FileIndexes;
 use crate::files::read::{Wanted, read};
 use crate::files::select::Selected;
-use crate::files::skip::{may_have, values_are_texts};
+use crate::files::skip::{stretches_with, values_are_texts};
 use crate::head::HeadPart;
 use crate::query::hiding::{project, widened, without_hidden};
 use crate::query::operators::known::each_kept;
@@ -39,13 +39,12 @@ pub(super) struct UnitReader {
 }
 
 impl UnitReader {
-    /// Rows of one unit. Whether it is still of use is decided when it is first polled.
+    /// Rows of one unit. What is still of use of it is decided when it is first polled.
     pub(super) fn read(self, unit: ScanUnit) -> BoxStream<'static, DfResult<RecordBatch>> {
         stream::once(async move {
-            if !self.is_of_use(&unit).await? {
+            let Some(ScanUnit { part, place, hides }) = self.of_use(unit).await? else {
                 return Ok(stream::empty().boxed());
-            }
-            let ScanUnit { part, place, hides } = unit;
+            };
             match place {
                 UnitPlace::Head(head) => self.read_head(&head, part, hides),
                 UnitPlace::RowGroup(group) => self.read_rows(group, part, hides).await,
@@ -55,18 +54,21 @@ impl UnitReader {
         .boxed()
     }
 
-    /// Whether a unit can have a row that is wanted, as things stand.
-    pub(super) async fn is_of_use(&self, unit: &ScanUnit) -> DfResult<bool> {
+    /// A unit without the rows that cannot be wanted, as things stand; none where there are no others.
+    pub(super) async fn of_use(&self, mut unit: ScanUnit) -> DfResult<Option<ScanUnit>> {
         let (min, max) = unit.bounds();
         let beyond = self.request.bound.as_ref().is_some_and(|bound| bound.excludes_all(min, max));
-        let UnitPlace::RowGroup(RowGroup { file, index, selected }) = &unit.place else { return Ok(!beyond) };
+        let UnitPlace::RowGroup(group) = &mut unit.place else { return Ok((!beyond).then_some(unit)) };
         let sought = &self.request.pushdown.sought;
-        let of_use = !beyond
-            && (sought.is_empty()
-                || may_have(&self.indexes, file, index, selected.row_group, sought).await.map_err(external)?);
+        if !beyond && !sought.is_empty() {
+            let row_group = group.selected.row_group;
+            let stretches = stretches_with(&self.indexes, &group.file, &group.index, row_group, sought).await;
+            group.selected = group.selected.clone().within(stretches.map_err(external)?);
+        }
+        let of_use = !beyond && !group.selected.is_empty();
         let counter = if of_use { &self.counters.row_groups_read } else { &self.counters.row_groups_skipped };
         counter.fetch_add(1, Ordering::Relaxed);
-        Ok(of_use)
+        Ok(of_use.then_some(unit))
     }
 
     pub(super) fn read_head(

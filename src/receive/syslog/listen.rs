@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use super::rows::{Received, Rows};
 use super::settings::SyslogConfig;
 use crate::receive::door::Door;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use crate::types::ids::TenantId;
 
 /// The largest datagram there is.
@@ -25,6 +26,8 @@ const BATCH_MESSAGES_MAX: usize = 4_096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes read from a connection at once.
 const READ_BYTES: usize = 16 << 10;
+/// How long a handshake of TLS may take.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 /// Takes datagrams, one message each.
 pub(super) async fn receive_datagrams(
@@ -63,6 +66,7 @@ pub(super) async fn receive_datagrams(
 /// Takes connections.
 #[derive(Clone)]
 pub(super) struct TcpDoor {
+    tls: Option<Tls>,
     send: mpsc::Sender<Received>,
     door: Door,
     tasks: Tasks,
@@ -72,8 +76,15 @@ pub(super) struct TcpDoor {
 }
 
 impl TcpDoor {
-    pub(super) fn new(config: &SyslogConfig, send: mpsc::Sender<Received>, door: Door, tasks: Tasks) -> Self {
+    pub(super) fn new(
+        config: &SyslogConfig,
+        tls: Option<Tls>,
+        send: mpsc::Sender<Received>,
+        door: Door,
+        tasks: Tasks,
+    ) -> Self {
         TcpDoor {
+            tls,
             send,
             door,
             tasks,
@@ -106,15 +117,28 @@ impl TcpDoor {
             self.tasks.spawn("syslog connection", move |stop| async move {
                 let metrics = of_this.door.metrics.clone();
                 metrics.syslog.connections.inc();
-                of_this.read(stream, from, stop).await;
+                of_this.take(stream, from, stop).await;
                 metrics.syslog.connections.dec();
                 drop(place);
             });
         }
     }
 
+    /// Reads what the connection has, decrypted where it is encrypted.
+    async fn take(&self, stream: TcpStream, from: IpAddr, stop: CancellationToken) {
+        let Some(tls) = &self.tls else { return self.read(stream, from, stop).await };
+        match tokio::time::timeout(HANDSHAKE_WAIT, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.read(stream, from, stop).await,
+            Ok(Err(error)) => {
+                self.door.metrics.tls.failed_handshakes.inc();
+                tracing::warn!(%error, %from, "syslog: a handshake of TLS failed");
+            }
+            Err(_) => self.door.metrics.tls.failed_handshakes.inc(),
+        }
+    }
+
     /// Reads messages until the connection ends, is silent for long, or makes no sense.
-    async fn read(&self, mut stream: TcpStream, from: IpAddr, stop: CancellationToken) {
+    async fn read(&self, mut stream: impl AsyncRead + Unpin, from: IpAddr, stop: CancellationToken) {
         let mut framer = Framer::new(self.bytes_max);
         loop {
             framer.buffer.reserve(READ_BYTES);

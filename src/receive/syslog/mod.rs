@@ -1,4 +1,4 @@
-//! The syslog door: RFC 5424 and RFC 3164 over UDP and TCP.
+//! The syslog door: RFC 5424 and RFC 3164 over UDP, TCP and TLS (RFC 5425).
 //!
 //! ```text
 //! UDP ─▶ datagram ─(try; full → dropped, counted)─┐
@@ -25,6 +25,7 @@ use self::rows::Rows;
 use self::settings::SyslogConfig;
 use crate::receive::door::Door;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use crate::types::ids::TenantId;
 
 /// Messages that wait to be stored; with the largest allowed size, 64 MiB by default.
@@ -35,16 +36,22 @@ const QUEUE_MESSAGES_MAX: usize = 1024;
 pub struct SyslogSockets {
     pub udp: Option<UdpSocket>,
     pub tcp: Option<TcpListener>,
+    /// Of TCP.
+    pub tls: Option<Tls>,
 }
 
 impl SyslogSockets {
     /// # Errors
-    /// The address that cannot be had.
+    /// The address that cannot be had, or the certificate that is no good.
     pub async fn bind(config: &SyslogConfig) -> Result<Self, String> {
         let mut sockets = SyslogSockets::default();
         if let Some(address) = config.udp {
             let bound = UdpSocket::bind(address).await;
             sockets.udp = Some(bound.map_err(|error| format!("millrace.syslog.udp: {address}: {error}"))?);
+        }
+        if config.tls_config.is_on() {
+            let tls = Tls::open(&config.tls_config, &[]);
+            sockets.tls = Some(tls.map_err(|error| format!("millrace.syslog.tls_config: {error}"))?);
         }
         if let Some(address) = config.tcp {
             let bound = TcpListener::bind(address).await;
@@ -62,7 +69,7 @@ pub fn start(config: &SyslogConfig, tenant: TenantId, sockets: SyslogSockets, do
         tasks.spawn("syslog udp", move |stop| receive_datagrams(socket, send, door, bytes_max as usize, stop));
     }
     if let Some(listener) = sockets.tcp {
-        let accepting = TcpDoor::new(config, send.clone(), door.clone(), tasks.clone());
+        let accepting = TcpDoor::new(config, sockets.tls, send.clone(), door.clone(), tasks.clone());
         tasks.spawn("syslog tcp", move |stop| accepting.run(listener, stop));
     }
     drop(send);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::TlsConfig;
 use crate::types::ids::TenantId;
 use crate::types::units::{ByteSize, GoDuration};
 
@@ -15,6 +16,8 @@ pub struct SyslogConfig {
     /// `address:port`; none: off.
     pub udp: Option<SocketAddr>,
     pub tcp: Option<SocketAddr>,
+    /// Encrypts TCP (RFC 5425); without it connections are taken as they are, also where HTTP has TLS.
+    pub tls_config: TlsConfig,
     /// Whose the messages are; none: the one tenant of a server without authentication.
     pub tenant: Option<String>,
     pub labels: SyslogLabels,
@@ -61,6 +64,7 @@ impl Default for SyslogConfig {
         SyslogConfig {
             udp: None,
             tcp: None,
+            tls_config: TlsConfig::default(),
             tenant: None,
             labels: SyslogLabels::default(),
             use_message_time: true,
@@ -110,6 +114,9 @@ impl SyslogConfig {
         if self.is_on() && auth_enabled && self.tenant.is_none() {
             problems.push("millrace.syslog.tenant: with auth_enabled, name the tenant of syslog's messages".to_owned());
         }
+        if self.tls_config.is_on() && self.tcp.is_none() {
+            problems.push("millrace.syslog.tls_config: TLS is of TCP; set millrace.syslog.tcp".to_owned());
+        }
         if self.timezone.parse::<chrono_tz::Tz>().is_err() {
             problems.push(format!("millrace.syslog.timezone: {:?} is not in the IANA database", self.timezone));
         }
@@ -132,6 +139,11 @@ mod tests {
         check("{}", true, &[]);
         check(r#"{"udp":"127.0.0.1:514"}"#, false, &[]);
         check(r#"{"udp":"127.0.0.1:514"}"#, true, &["millrace.syslog.tenant: with auth_enabled"]);
+        check(
+            r#"{"udp":"127.0.0.1:514","tls_config":{"cert_file":"c"}}"#,
+            false,
+            &["millrace.syslog.tls_config: TLS is of TCP"],
+        );
         check(r#"{"tenant":"a/b","timezone":"Mars"}"#, false, &["millrace.syslog.tenant", "millrace.syslog.timezone"]);
         assert!(serde_json::from_str::<SyslogConfig>(r#"{"labels":{"fields":{"colour":"c"}}}"#).is_err());
         assert!(serde_json::from_str::<SyslogConfig>(r#"{"udp":"everywhere"}"#).is_err());

@@ -1,9 +1,9 @@
-//! The agent where somebody asks who it is: TLS, tokens, passwords, certificates, and Kafka's brokers.
+//! The agent where somebody asks who it is: TLS, tokens, passwords, certificates, and Kafka's brokers; syslog over TLS.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::{Agent, Place, eventually, now_s, only_lines};
+use super::{Agent, Place, eventually, free_port, now_s, only_lines};
 use crate::authority::Authority;
 use crate::harness::Server;
 use crate::kafka_security::{Guarded, PASSWORD};
@@ -130,4 +130,70 @@ fn records_of_brokers_that_ask_for_a_password_are_read_once_over_a_kill() {
     arrived(80);
     agent.stop();
     assert!(!std::fs::read_to_string(place.path("agent.txt")).expect("a log").contains(PASSWORD), "it is in the log");
+}
+
+/// Sends lines over TLS as `openssl s_client` does; what it said.
+fn send_encrypted(authority: &Authority, address: &str, lines: &str, more: &[&str]) -> String {
+    let mut client = Command::new("openssl")
+        .args([
+            "s_client",
+            "-connect",
+            address,
+            "-CAfile",
+            &authority.path("ca.pem"),
+            "-verify_return_error",
+            "-no_ign_eof",
+        ])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssl starts");
+    // Who is refused may be gone already.
+    let _ = client.stdin.take().expect("piped").write_all(lines.as_bytes());
+    let output = client.wait_with_output().expect("it ends");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn syslog_comes_encrypted_to_server_and_agent_and_the_agent_asks_for_certificates() {
+    let place = Place::new();
+    let authority = Authority::new(place.directory.path(), "authority");
+    for name in ["server", "sender"] {
+        authority.sign(name, name);
+    }
+    let (cert, key, ca) = (authority.path("server.pem"), authority.path("server.key"), authority.path("ca.pem"));
+    let text = format!(
+        "auth_enabled: false\nserver: {{http_listen_address: 127.0.0.1}}\nmillrace: {{syslog: {{tcp: '127.0.0.1:0', tls_config: {{cert_file: {cert}, key_file: {key}}}}}}}\n"
+    );
+    let config = place.write("server.yaml", &text);
+    let server = Server::start(&place.path("data"), Some(&config), &[]);
+    let port = free_port();
+    let jobs = format!(
+        "- job_name: s\n  syslog: {{listen_address: '127.0.0.1:{port}', labels: {{job: agent}}, tls_config: {{cert_file: {cert}, key_file: {key}, ca_file: {ca}}}}}\n"
+    );
+    let agent = Agent::start(&place.config(&server.url, &jobs), &place.path("agent.txt"));
+    let message = |text: &str| format!("<165>1 - host app - - - {text}\n");
+    let to_server: String = (0..LINES).map(|at| message(&format!("server {at}"))).collect();
+    let said = send_encrypted(&authority, &server.address("syslog tls "), &to_server, &[]);
+    let shown = ["-cert", &authority.path("sender.pem"), "-key", &authority.path("sender.key")];
+    let agents = format!("127.0.0.1:{port}");
+    let to_agent: String = (0..LINES).map(|at| message(&format!("agent {at}"))).collect();
+    let said = said + &send_encrypted(&authority, &agents, &to_agent, &shown);
+    let refused = send_encrypted(&authority, &agents, &message("from nobody"), &[]);
+    let arrived = |job: &str, who: &str| {
+        eventually("messages", || {
+            let mut found = only_lines(&server, &format!("{{job=\"{job}\"}}"));
+            let mut expected: Vec<String> = (0..LINES).map(|at| format!("{who} {at}")).collect();
+            found.sort();
+            expected.sort();
+            if found == expected { Ok(()) } else { Err(format!("{found:?}: {said}")) }
+        });
+    };
+    arrived("syslog", "server");
+    arrived("agent", "agent");
+    let log = std::fs::read_to_string(place.path("agent.txt")).expect("a log");
+    assert!(log.contains("a syslog connection failed in its handshake of TLS"), "{log}{refused}");
+    agent.stop();
 }
