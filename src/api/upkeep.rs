@@ -16,7 +16,10 @@ pub async fn table_status(_: Administering, State(shared): State<Shared>) -> Res
 
 /// `POST /api/v1/table/upkeep`: begins a round of upkeep now.
 pub async fn wake(_: Administering, State(shared): State<Shared>) -> Result<Response, ApiError> {
-    upkeep(&shared)?.wake();
+    upkeep(&shared)?.wake().map_err(|in_charge| {
+        let who = in_charge.map_or_else(|| "another process".to_owned(), |holder| format!("{holder:?}"));
+        ApiError::new(ErrorKind::Unavailable, format!("{who} does the upkeep of this table; ask it")).with_newline()
+    })?;
     Ok(axum::http::StatusCode::NO_CONTENT.into_response())
 }
 

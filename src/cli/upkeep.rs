@@ -250,6 +250,9 @@ fn print_status(status: &TableStatus, out: &mut impl Write) -> std::io::Result<(
             size(partition.bytes)
         )?;
     }
+    if let Some(in_charge) = &status.in_charge {
+        writeln!(out, "upkeep by {in_charge}")?;
+    }
     if let Some(due) = status.merges_due {
         writeln!(out, "merges due: {due}")?;
     }

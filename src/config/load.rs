@@ -92,6 +92,7 @@ fn check(config: &Config) -> Vec<String> {
     demand(config.distributor.max_recv_msg_size.0 > 0, "distributor.max_recv_msg_size: more than 0");
     demand(config.millrace.flush.max_bytes.0 >= 1 << 16, "millrace.flush.max_bytes: at least 64KB");
     demand(config.millrace.table.follow_interval.0 > 0, "millrace.table.follow_interval: more than 0");
+    demand(config.millrace.table.lease_term.0 >= 1_000_000_000, "millrace.table.lease_term: at least 1s");
     demand(config.millrace.table.request_timeout.0 > 0, "millrace.table.request_timeout: more than 0");
     demand(config.millrace.table.retry_timeout.0 > 0, "millrace.table.retry_timeout: more than 0");
     demand(config.millrace.flush.max_age.0 > 0, "millrace.flush.max_age: more than 0");

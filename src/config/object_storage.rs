@@ -88,6 +88,8 @@ pub struct TableConfig {
     pub lines: LineLayout,
     /// How often commits of other processes are looked for, when the table is shared.
     pub follow_interval: GoDuration,
+    /// How long a process that shares the table may be silent before another does its upkeep.
+    pub lease_term: GoDuration,
     /// One request to a bucket.
     pub request_timeout: GoDuration,
     /// How long a request that fails is tried again.
@@ -111,6 +113,7 @@ impl Default for TableConfig {
             options: BTreeMap::new(),
             lines: LineLayout::Fields,
             follow_interval: GoDuration::from_secs(1),
+            lease_term: GoDuration::from_secs(30),
             request_timeout: GoDuration::from_secs(60),
             retry_timeout: GoDuration::from_secs(180),
             ca_file: None,

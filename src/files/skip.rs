@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fields::{FieldIndex, MayHave, Stretches};
+use super::fields::{FieldIndex, MayHave, Stretches, Syntax};
 use super::index::{FileIndex, FileIndexes};
 use super::table::DataFile;
 use super::{FilesError, read};
@@ -22,6 +22,8 @@ pub type IsColumn = Arc<dyn Fn(&[&str]) -> bool + Send + Sync>;
 /// A row is wanted only if one of the columns has the value.
 #[derive(Clone)]
 pub struct SoughtValue {
+    /// Of what lines the columns are, if it is in no other.
+    pub syntax: Syntax,
     pub is_column: IsColumn,
     pub value: String,
 }
@@ -59,18 +61,24 @@ pub async fn stretches_with(
             }
         }
     }
-    if sought.values.is_empty() || !fields.is_split(row_group) || read::has_metadata(index, row_group) {
+    if sought.values.is_empty() || read::has_metadata(index, row_group) {
         return Ok(wanted);
     }
+    let rows = index.parquet.metadata().row_group(row_group).num_rows() as u64;
     for value in &sought.values {
-        if let Some(asked) = columns_that_decide(fields, row_group, value) {
+        // A logfmt parser finds pairs in JSON, a JSON parser nothing in logfmt.
+        let decides = match value.syntax {
+            Syntax::Json => fields.is_split(row_group),
+            Syntax::Logfmt => fields.is_all(row_group, rows, Syntax::Logfmt),
+        };
+        if decides && let Some(asked) = columns_that_decide(fields, row_group, value) {
             wanted = wanted & with_any(indexes, file, index, row_group, &asked).await?;
         }
     }
     Ok(wanted)
 }
 
-/// Whether the lines of a row group have the values of fields as they are, and fields alone become labels behind a JSON
+/// Whether the lines of a row group have the values of fields as they are, and fields alone become labels behind a
 /// parser.
 pub fn values_are_texts(index: &FileIndex, row_group: usize) -> bool {
     let Some(fields) = &index.fields else { return false };

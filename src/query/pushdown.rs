@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::files::fields::Members;
+use crate::files::fields::{Members, Syntax};
 use crate::files::skip::{Sought, SoughtValue};
 use crate::logql::ast::{Grouping, LabelFilter, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Stage};
 use crate::query::operators::rows::{DETECTED_LEVEL, RowProgram};
@@ -102,25 +102,28 @@ fn prefilter(log: &LogExpr, program: &RowProgram) -> Option<Prefilter> {
     if stages.is_empty() { None } else { Prefilter::new(stages, program) }
 }
 
-/// The fields that must be equal to a text: label filters right behind a `| json` without expressions.
+/// The fields that must be equal to a text: label filters right behind a parser without expressions.
 fn values(stages: &[Stage]) -> Vec<(String, SoughtValue)> {
     let Some(stages) = field_filters(stages) else { return Vec::new() };
     let mut found = Vec::new();
-    if matches!(&stages[0], Stage::Json { fields } if fields.is_empty()) {
-        for stage in &stages[1..] {
-            if let Stage::LabelFilter(filter) = stage {
-                push_equals(filter, &mut found);
-            }
+    let syntax = match &stages[0] {
+        Stage::Json { fields } if fields.is_empty() => Syntax::Json,
+        Stage::Logfmt { fields, .. } if fields.is_empty() => Syntax::Logfmt,
+        _ => return found,
+    };
+    for stage in &stages[1..] {
+        if let Stage::LabelFilter(filter) = stage {
+            push_equals(filter, syntax, &mut found);
         }
     }
     found
 }
 
-fn push_equals(filter: &LabelFilter, found: &mut Vec<(String, SoughtValue)>) {
+fn push_equals(filter: &LabelFilter, syntax: Syntax, found: &mut Vec<(String, SoughtValue)>) {
     match filter {
         LabelFilter::And(left, right) => {
-            push_equals(left, found);
-            push_equals(right, found);
+            push_equals(left, syntax, found);
+            push_equals(right, syntax, found);
         }
         LabelFilter::Text(matcher) if matcher.op == MatchOp::Equal && !matcher.value.is_empty() => {
             let name = matcher.name.clone();
@@ -136,7 +139,7 @@ fn push_equals(filter: &LabelFilter, found: &mut Vec<(String, SoughtValue)>) {
                     of_path == name || name.strip_suffix(EXTRACTED_SUFFIX) == Some(&*of_path)
                 })
             };
-            found.push((name, SoughtValue { is_column, value: matcher.value.clone() }));
+            found.push((name, SoughtValue { syntax, is_column, value: matcher.value.clone() }));
         }
         _ => {}
     }

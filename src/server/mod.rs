@@ -88,7 +88,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let face = derived.face();
     let rules = rules::start(&config, &store, &metrics, &clock, &face).await?;
-    let upkeep = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
+    let (upkeep, charge) = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let keeper = audit::start(&config, &store, &metrics, &clock)?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
@@ -156,6 +156,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     keeper.stop().await;
     derived.close().await;
     tokio::task::spawn_blocking(move || upkeep.stop()).await?;
+    charge.give_back().await;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

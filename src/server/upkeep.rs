@@ -1,10 +1,15 @@
-//! Starts the table's upkeep.
+//! Starts the table's upkeep, in one of the processes that share the table.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::store::Store;
 use crate::config::Config;
 use crate::ingest::overrides::LimitsOf;
+use crate::lease::Lease;
 use crate::store::Location;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
@@ -14,6 +19,23 @@ use crate::upkeep::{Upkeep, UpkeepParts};
 /// Looks for commits of other processes for each look for their deletes, which are rare.
 const FOLLOWS_A_LOOK: u32 = 5;
 
+/// How long giving back the lease may take.
+const GIVE_BACK_WAIT: Duration = Duration::from_secs(5);
+
+/// Keeps the lease of the upkeep, where it needs one.
+pub(super) struct Charge(Option<(JoinHandle<()>, CancellationToken)>);
+
+impl Charge {
+    /// Gives it back, so that another process can go on at once. The upkeep has stopped.
+    pub(super) async fn give_back(self) {
+        let Some((keeping, stop)) = self.0 else { return };
+        stop.cancel();
+        if tokio::time::timeout(GIVE_BACK_WAIT, keeping).await.is_err() {
+            tracing::warn!("the lease of the upkeep was not given back in time; it ends by itself");
+        }
+    }
+}
+
 /// Starts it over an open store.
 pub(super) fn start(
     config: &Config,
@@ -21,9 +43,19 @@ pub(super) fn start(
     limits: LimitsOf,
     metrics: Arc<Metrics>,
     clock: Clock,
-) -> Result<Upkeep, super::AnyError> {
+) -> Result<(Upkeep, Charge), super::AnyError> {
     let own_key = || config.data_dir().join("erasure.pem");
     let signing_key = SigningKey::open_or_make(&config.millrace.erasure.key_file.clone().unwrap_or_else(own_key))?;
+    let lease = store.follow_interval.is_some().then(|| {
+        let label = format!("{} pid {}", config.listen_address(), std::process::id());
+        let term = config.millrace.table.lease_term.to_std();
+        Lease::new(store.objects.clone(), &store.root, "upkeep", &label, term)
+    });
+    let charge = Charge(lease.clone().map(|lease| {
+        show_lease(&metrics, &lease);
+        let stop = CancellationToken::new();
+        (tokio::spawn(lease.keep(stop.clone())), stop)
+    }));
     let upkeep = Upkeep::start(UpkeepParts {
         catalog: store.shard.catalog().clone(),
         table: store.table.clone(),
@@ -44,11 +76,17 @@ pub(super) fn start(
         ledger: store.ledger.clone(),
         signing_key,
         audit_period: config.millrace.audit.retention,
+        lease,
     })?;
     if let Some(every) = store.follow_interval {
         tokio::spawn(upkeep.clone().follow_deletes(every * FOLLOWS_A_LOOK));
     }
-    Ok(upkeep)
+    Ok((upkeep, charge))
+}
+
+fn show_lease(metrics: &Metrics, lease: &Arc<Lease>) {
+    let lease = lease.clone();
+    metrics.on_gather(move |metrics| metrics.upkeep.lease_held.set(i64::from(lease.held().is_some())));
 }
 
 /// The directory that no other process writes, if the table lies in one.

@@ -1,7 +1,7 @@
 //! `?` of JDBC and ODBC as the numbered parameters of Postgres.
 //!
-//! `where a = ? and b < ?` becomes `where a = $1 and b < $2`; a `?` between two values is Postgres' operator for JSON and
-//! stays, and so does one in a text or a comment.
+//! `where a = ? and b < ?` becomes `where a = $1 and b < $2`; a `?` behind a value or before a text is Postgres' operator for
+//! JSON and stays, and so does one in a text or a comment.
 
 use std::borrow::Cow;
 
@@ -21,9 +21,10 @@ pub fn numbered(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let (mut out, mut number, mut after_value) = (String::with_capacity(text.len() + 8), 0, false);
-    for token in &tokens {
+    for (at, token) in tokens.iter().enumerate() {
+        let next = tokens[at + 1..].iter().find(|token| !matches!(token, Token::Whitespace(_)));
         match token {
-            Token::Question if !after_value => {
+            Token::Question if !after_value && !next.is_some_and(is_text) => {
                 number += 1;
                 out.push_str(&format!("${number}"));
                 after_value = true;
@@ -38,18 +39,17 @@ pub fn numbered(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a value ends with the token.
+/// Whether a value ends with the token; names that are keywords too may be none.
 fn is_value(token: &Token) -> bool {
     match token {
         Token::Word(word) => word.keyword == Keyword::NoKeyword || word.quote_style.is_some(),
-        Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::EscapedStringLiteral(_)
-        | Token::DollarQuotedString(_)
-        | Token::RParen
-        | Token::RBracket => true,
-        _ => false,
+        Token::Number(..) | Token::RParen | Token::RBracket => true,
+        token => is_text(token),
     }
+}
+
+fn is_text(token: &Token) -> bool {
+    matches!(token, Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_))
 }
 
 #[cfg(test)]

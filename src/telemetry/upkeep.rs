@@ -45,6 +45,8 @@ pub struct UpkeepMetrics {
     pub deleted_lines: IntCounterVec,
     /// Files set aside because they cannot be read.
     pub damaged_files: IntGauge,
+    /// 1 while this process does the upkeep of a table that several share.
+    pub lease_held: IntGauge,
 }
 
 impl UpkeepMetrics {
@@ -125,6 +127,10 @@ impl UpkeepMetrics {
             ),
             damaged_files: make
                 .gauge("millrace_table_damaged_files", "Files that upkeep set aside because they cannot be read."),
+            lease_held: make.gauge(
+                "millrace_upkeep_lease_held",
+                "1 while this process does the upkeep of a table that several share.",
+            ),
         }
     }
 }

@@ -47,6 +47,9 @@ pub struct TableStatus {
     pub running: Option<Running>,
     /// Files that could not be read and are left alone.
     pub damaged: Vec<String>,
+    /// The process that does the upkeep, where several share the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_charge: Option<String>,
 }
 
 /// One tenant's day.

@@ -25,6 +25,7 @@ use crate::files::table::{RemovedFile, Table};
 use crate::files::tier_plan::Level;
 use crate::ingest::flush::Flusher;
 use crate::ingest::overrides::LimitsOf;
+use crate::lease::Lease;
 use crate::tasks::panic_text;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
@@ -36,6 +37,8 @@ const NICENESS: i32 = 15;
 const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// Rounds between two looks through the whole store.
 const SWEEP_ROUNDS: u64 = 144;
+/// How often a process that does not do the upkeep looks whether it should.
+const IN_CHARGE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What upkeep is made of.
 pub struct UpkeepParts {
@@ -63,6 +66,8 @@ pub struct UpkeepParts {
     pub signing_key: SigningKey,
     /// How long audit records are kept; 0: for ever.
     pub audit_period: GoDuration,
+    /// Of the processes that share the table, the one that has it does the upkeep; none where there is one process.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// The running upkeep. Cheap to clone.
@@ -110,6 +115,7 @@ impl Upkeep {
             deleting: tokio::sync::Mutex::new(()),
             signing_key: parts.signing_key,
             audit_period: parts.audit_period,
+            lease: parts.lease,
         });
         let upkeep = Upkeep {
             workshop: workshop.clone(),
@@ -134,8 +140,15 @@ impl Upkeep {
     }
 
     /// Begins a round now.
-    pub fn wake(&self) {
+    ///
+    /// # Errors
+    /// The process that does the upkeep, if it is another, as far as it is known.
+    pub fn wake(&self) -> Result<(), Option<String>> {
+        if !self.workshop.is_in_charge() {
+            return Err(self.workshop.in_charge());
+        }
         self.wake.notify_one();
+        Ok(())
     }
 
     /// Stops the worker. What it was doing is begun anew after the next start. Blocks until its thread has ended.
@@ -167,6 +180,7 @@ impl Upkeep {
             merges_due: Some(workshop.due().len() as u64),
             running: workshop.progress.lock().running.clone(),
             damaged: workshop.set_aside.lock().keys().cloned().collect(),
+            in_charge: workshop.in_charge(),
             ..TableStatus::of(version, &partitions, &workshop.compaction.policy())
         }
     }
@@ -185,6 +199,9 @@ async fn rounds_for_ever(workshop: &Workshop, wake: &Notify, removed: &HashMap<S
 async fn rounds(workshop: &Workshop, wake: &Notify, removed: &HashMap<String, RemovedFile>) {
     let interval = workshop.compactor.compaction_interval.to_std().max(Duration::from_millis(10));
     for round in 0.. {
+        while !workshop.is_in_charge() {
+            tokio::time::sleep(IN_CHARGE_PAUSE).await;
+        }
         if round % SWEEP_ROUNDS == 0 {
             workshop.note("sweep", workshop.sweep(removed).await.map(drop));
         }

@@ -22,6 +22,7 @@ use crate::files::tier_plan::Level;
 use crate::files::{DataFile, FileIndexes, FilesError};
 use crate::ingest::flush::Flusher;
 use crate::ingest::overrides::LimitsOf;
+use crate::lease::Lease;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::{Clock, UnixNanos};
 use crate::types::units::GoDuration;
@@ -58,9 +59,22 @@ pub(super) struct Workshop {
     pub(super) signing_key: SigningKey,
     /// How long audit records are kept; 0: for ever.
     pub(super) audit_period: GoDuration,
+    /// Who has it does the upkeep; none where there is one process.
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
 impl Workshop {
+    /// Whether this process does the upkeep. A step that goes on when it does no longer is refused by the table where
+    /// another did the same.
+    pub(super) fn is_in_charge(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.held().is_some())
+    }
+
+    /// The process that does the upkeep, where there are several.
+    pub(super) fn in_charge(&self) -> Option<String> {
+        self.lease.as_ref()?.holder()
+    }
+
     /// Counts and tells a failed step.
     pub(super) fn note(&self, step: &'static str, outcome: Result<(), UpkeepError>) {
         if let Err(error) = outcome {

@@ -18,6 +18,22 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::naive::{Line, SECOND, START, line_filter, name, push, settings, stages};
 
+/// Pairs, some of them wrong, escaped or twice.
+fn logfmt() -> impl Strategy<Value = String> {
+    let value = || {
+        prop_oneof![
+            5 => prop::sample::select(vec!["info", "error", "user-1", "app-1", "12", "1.50", "", r#""a longer text, with: {signs}""#, r#""""#, r#""info""#]).prop_map(str::to_owned),
+            2 => (0_u32..700).prop_map(|number| number.to_string()),
+            1 => prop::sample::select(vec![r#""a \"b\"""#, r#""\x""#, "a=b", r#"a"b"#, r#""cut"#, "żó"]).prop_map(str::to_owned),
+        ]
+    };
+    let key = prop::sample::select(vec!["level", "status", "ms", "http_code", "http.code", "app", "user"]);
+    let id = (0_u64..1 << 40).prop_map(|id| format!("trace={id:016x}"));
+    let pairs = prop::collection::vec((key, value()).prop_map(|(key, value)| format!("{key}={value}")), 1..4);
+    let end = prop::sample::select(vec!["", "", "", " ", " flag", " =x", "  ms=7"]);
+    (id, pairs, end).prop_map(|(id, pairs, end)| format!("{id} {}{end}", pairs.join(" ")))
+}
+
 /// Members whose values are of any sort, so that lines of one kind differ in it.
 fn json() -> impl Strategy<Value = String> {
     let value = || {
@@ -38,7 +54,13 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 fn lines() -> impl Strategy<Value = Vec<Line>> {
-    prop::collection::vec((0_usize..3, json()), 20..120).prop_map(|lines| {
+    // Files of JSON alone, of logfmt alone, and of both.
+    let texts =
+        prop::sample::select(vec![(9, 1), (1, 9), (9_999, 1), (1, 9_999)]).prop_flat_map(|(of_json, of_logfmt)| {
+            let text = prop_oneof![of_json => json(), of_logfmt => logfmt()];
+            prop::collection::vec((0_usize..3, text), 20..120)
+        });
+    texts.prop_map(|lines| {
         let line = |(at, (app, text)): (usize, (usize, String))| Line { second: at as i64 * 2, app, text };
         lines.into_iter().enumerate().map(line).collect()
     })
@@ -56,6 +78,10 @@ fn query() -> impl Strategy<Value = String> {
             r#"|= "0000""#,
             r#"|= "[""#,
             r#"|= ": ""#,
+            r#"|= "level=error""#,
+            r#"|= "info status""#,
+            r#"|= "ms=1""#,
+            r#"|= "user-1""#,
             r#"|~ "(?i)ERROR""#,
         ])
         .prop_map(str::to_owned),

@@ -22,7 +22,7 @@ const SETTLE_WAIT: Duration = Duration::from_secs(60);
 fn config(directory: &Path, name: &str, endpoint: &str, more: &str) -> PathBuf {
     let golden = std::fs::read_to_string(repository("tests/golden/config.yaml")).expect("readable");
     let own = format!(
-        "millrace:\n  table:\n    url: s3://logs/a/table\n    options: {{aws_endpoint: '{endpoint}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}\n    follow_interval: 100ms\n{more}"
+        "millrace:\n  table:\n    url: s3://logs/a/table\n    options: {{aws_endpoint: '{endpoint}', aws_access_key_id: {ACCESS_KEY}, aws_secret_access_key: {SECRET_KEY}}}\n    follow_interval: 100ms\n    lease_term: 2s\n{more}"
     );
     let path = directory.join(format!("{name}.yaml"));
     std::fs::write(&path, format!("{golden}\n{own}")).expect("written");
@@ -186,6 +186,49 @@ fn two_processes_write_one_bucket_and_read_each_others_rows() {
     let commits = commits.iter().filter(|name| name.ends_with(".json")).map(text);
     let flushes = commits.filter(|text| text.contains(r#"{"add":"#) && !text.contains(r#"{"remove":"#)).count();
     assert_eq!(flushes, 2 * ROUNDS + 1, "one commit a flush");
+}
+
+/// Who does the upkeep, by what a process knows.
+fn in_charge(server: &Server) -> Option<String> {
+    let status = server.get("/api/v1/table/status", &[]).json();
+    status["in_charge"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn of_two_processes_one_does_the_upkeep_and_the_other_when_it_is_gone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(s3) = S3::start(&directory.path().join("s3"), true) else { return };
+    let proxy = Proxy::start(&s3);
+    let compacting = "  compaction: {min_files: 2}\ncompactor: {compaction_interval: 100ms}\n";
+    let config = config(directory.path(), "two", &proxy.endpoint, compacting);
+    let data = |name: &str| directory.path().join(name);
+    let (one, two) = (Server::start(&data("one"), Some(&config), &[]), Server::start(&data("two"), Some(&config), &[]));
+    let known = crate::postgres::wait_for(|| in_charge(&two).filter(|holder| in_charge(&one).as_ref() == Some(holder)));
+    let asked = |server: &Server| server.post("/api/v1/table/upkeep", &[], b"");
+    let answers = [asked(&one), asked(&two)].map(|answer| (answer.status, answer.text()));
+    let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 503).collect();
+    assert!(refused.len() == 1 && refused[0].1.contains(&known), "{answers:?}");
+    let (holder, other) = if answers[0].0 == 204 { (one, two) } else { (two, one) };
+    assert_eq!(holder.metric("millrace_upkeep_lease_held ") + other.metric("millrace_upkeep_lease_held "), 1.0);
+    holder.kill();
+    // What comes now is merged by the one that is left.
+    for number in 0..4 {
+        push(&other, "x", number);
+        other.flush();
+    }
+    let merged = crate::postgres::wait_for(|| {
+        let status = other.get("/api/v1/table/status", &[]).json();
+        (status["files"] == 1).then_some(status)
+    });
+    assert_ne!(merged["in_charge"].as_str(), Some(known.as_str()), "{merged}");
+    assert_eq!(count(&other), 4 * LINES_A_PUSH);
+    other.stop();
+    // Given back, it is had at once: a term would be two seconds.
+    let next = Server::start(&data("three"), Some(&config), &[]);
+    let began = Instant::now();
+    crate::postgres::wait_for(|| (next.metric("millrace_upkeep_lease_held ") == 1.0).then_some(()));
+    assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
+    next.stop();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 use tonic::Status;
 
+use super::statements::known_type;
 use crate::api::tenant::Caller;
 use crate::query::QueryError;
 use crate::sql::params;
@@ -98,7 +99,7 @@ pub(super) fn parameters(plan: &LogicalPlan) -> Result<Schema, Status> {
     let expected =
         params::expected(plan).map_err(|error| Status::invalid_argument(QueryError::from(error).to_string()))?;
     let fields = expected.iter().enumerate().map(|(at, field)| -> FieldRef {
-        let data_type = field.as_ref().map_or(DataType::Utf8, |field| field.data_type().clone());
+        let data_type = field.as_ref().map_or(DataType::Utf8, |field| known_type(field.data_type()));
         Arc::new(Field::new(format!("${}", at + 1), data_type, true))
     });
     Ok(Schema::new(fields.collect::<Vec<_>>()))

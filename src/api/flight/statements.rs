@@ -176,7 +176,7 @@ fn announced(field: &FieldRef) -> FieldRef {
 }
 
 /// A type that every client knows: the JDBC driver and older Arrows have no views.
-fn known_type(data_type: &DataType) -> DataType {
+pub(super) fn known_type(data_type: &DataType) -> DataType {
     let within = |field: &FieldRef| {
         let data_type = known_type(field.data_type());
         Arc::new(field.as_ref().clone().with_data_type(data_type))

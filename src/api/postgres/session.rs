@@ -45,8 +45,14 @@ static IS_COMPOSITE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!("(?i){}", words.replace(' ', r"\s+").replace(r"\s+*", r"\s*"))).expect("a good pattern")
 });
 
+/// How the JDBC driver asks whether a type is an array: functions are kept by their names here.
+const IS_ARRAY: &str = "typinput='pg_catalog.array_in'::regproc";
+
 /// The same question in words that DataFusion can plan.
 fn understood(text: &str) -> Cow<'_, str> {
+    if text.contains(IS_ARRAY) {
+        return Cow::Owned(text.replace(IS_ARRAY, "typinput = 'array_in'"));
+    }
     let same = "t.typrelid IN (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'c')";
     if text.contains("typrelid") { IS_COMPOSITE.replace_all(text, same) } else { Cow::Borrowed(text) }
 }

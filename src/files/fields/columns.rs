@@ -71,7 +71,7 @@ pub struct FieldColumns {
 struct Seen {
     rows: u64,
     bytes: usize,
-    quoted: bool,
+    text: bool,
     values: HashSet<Box<str>>,
 }
 
@@ -88,13 +88,14 @@ impl FieldColumns {
                 let of_path = seen.entry(path).or_default();
                 of_path.rows += 1;
                 of_path.bytes += end - start;
-                of_path.quoted = line.as_bytes()[start - 1] == b'"';
+                // What has no quotes in JSON is no text.
+                of_path.text = matches!(line.as_bytes()[start - 1], b'"' | b'=');
                 of_path.values.insert(line[start..end].into());
             }
         }
         let columns = seen.into_iter().map(|(path, seen)| {
             let unique = seen.values.len() as f64 > UNIQUE_SHARE * seen.rows as f64 && seen.rows > 16;
-            let id = unique && seen.quoted && seen.bytes as u64 >= ID_BYTES_MIN as u64 * seen.rows;
+            let id = unique && seen.text && seen.bytes as u64 >= ID_BYTES_MIN as u64 * seen.rows;
             let form = if id { most_common_form(&seen.values) } else { None };
             FieldColumn { path, unique, id, rows: seen.rows * step as u64, form }
         });

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A text that is looked for is cut at `"`: no value has one unescaped, so a part lies within one value or within what
-//! is between two values. A row group has the text only if each part is in an id column or has all its trigrams set.
+//! is between two values. Where there is logfmt it is cut at spaces and `=` too: values without quotes have none. A row group has the text only if each part is in an id column or has all its trigrams set.
 
 use std::ops::Range;
 
@@ -36,6 +36,9 @@ pub(super) struct ValueFacts {
 pub(in crate::files) struct GroupFacts {
     /// Rows whose line is kept whole.
     pub(super) whole_rows: u64,
+    /// Rows whose line was taken apart as logfmt; all others were as JSON.
+    #[serde(default)]
+    pub(super) logfmt_rows: u64,
     /// By id column, in the order of the columns.
     pub(super) ids: Vec<ValueFacts>,
     /// By other column, likewise; empty in files from before it was noted.
@@ -154,7 +157,9 @@ impl GroupFacts {
     /// Whether a line of the row group can have `text`. `id_columns` are the places of the id columns.
     pub(super) fn may_have(&self, text: &str, id_columns: &[u32]) -> MayHave {
         let mut asked: Vec<Vec<(u32, String)>> = Vec::new();
-        for part in text.split('"').filter(|part| part.len() >= 3) {
+        let has_logfmt = self.logfmt_rows > 0;
+        let is_between = |character: char| character == '"' || (has_logfmt && matches!(character, ' ' | '='));
+        for part in text.split(is_between).filter(|part| part.len() >= 3) {
             if self.trigrams.has_all(part.as_bytes()) {
                 continue;
             }

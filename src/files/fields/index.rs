@@ -15,7 +15,7 @@ use super::columns::FieldColumn;
 use super::facts::{GroupFacts, MayHave, Occurrence};
 use super::packed::Form;
 use super::split::Splitter;
-use super::template::{Member, SLOT, Template};
+use super::template::{Member, SLOT, Syntax, Template};
 
 /// Key of the footer entry.
 pub(in crate::files) const FOOTER_KEY: &str = "millrace.fields";
@@ -45,6 +45,7 @@ pub struct FieldIndex {
 /// A template that fits its columns.
 #[derive(Debug)]
 pub(super) struct KnownTemplate {
+    pub(super) syntax: Syntax,
     pub(super) text: String,
     /// The column of each slot.
     pub(super) columns: Vec<u32>,
@@ -114,6 +115,15 @@ impl FieldIndex {
         self.groups[row_group].is_split()
     }
 
+    /// Whether every line of a row group was taken apart as this.
+    pub(in crate::files) fn is_all(&self, row_group: usize, rows: u64, syntax: Syntax) -> bool {
+        let group = &self.groups[row_group];
+        match syntax {
+            Syntax::Json => group.is_split() && group.logfmt_rows == 0,
+            Syntax::Logfmt => group.is_split() && group.logfmt_rows == rows,
+        }
+    }
+
     /// Whether a value in a row group may have escapes, so that it is another text than what the line has.
     pub(in crate::files) fn has_escapes(&self, row_group: usize) -> bool {
         let group = &self.groups[row_group];
@@ -181,7 +191,7 @@ impl FieldIndex {
 
 impl KnownTemplate {
     fn of(template: Template, columns: usize) -> Result<Self, String> {
-        let Template { text, columns: of_slots, members } = template;
+        let Template { syntax, text, columns: of_slots, members } = template;
         let slots = of_slots.len();
         let inside = |member: &Member| {
             let of_text = text.get(member.text.start as usize..member.text.end as usize);
@@ -194,6 +204,6 @@ impl KnownTemplate {
         {
             return Err("a template does not fit its columns".to_owned());
         }
-        Ok(KnownTemplate { text, columns: of_slots, members })
+        Ok(KnownTemplate { syntax, text, columns: of_slots, members })
     }
 }

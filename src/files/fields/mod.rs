@@ -1,21 +1,22 @@
-//! JSON lines as columns: every field of the lines of a file in a column of its own, the rest of the text once.
+//! JSON and logfmt lines as columns: every field of the lines of a file in a column of its own, the rest of the text once.
 //!
 //! ```text
-//! lines ─ Splitter ─▶ template, line (what is no JSON), $.level, $.status, … ─▶ Parquet
+//! lines ─ Splitter ─▶ template, line (what is neither), $.level, $.status, … ─▶ Parquet
 //!                        └ footer: FieldIndex (columns, templates, facts of each row group)
 //! Parquet ─ Recipe ─▶ lines, or lines with some members alone
 //! lines ─ Narrower ─▶ lines with some members alone, of batches that are in no file yet
 //! ```
 //!
-//! Reading order: `template` (a line without its values), `columns` (which fields get one), `packed` (ids as bytes), `split` and `rebuild`,
+//! Reading order: `template` and `logfmt` (a line without its values), `columns` (which fields get one), `packed` (ids as bytes), `split` and `rebuild`,
 //! `facts` (what no line of a row group has), `stretches` (which rows can have an id), `index` (the footer).
 //!
-//! Invariants: a line comes back byte by byte; a narrowed line gives the JSON parsers for its members what the
-//! whole line gives. Why it is so: `docs/decisions/0050-fields-as-columns.md`.
+//! Invariants: a line comes back byte by byte; a narrowed line gives the parsers for its members what the whole line
+//! gives. Why it is so: `docs/decisions/0050-fields-as-columns.md`.
 
 mod columns;
 mod facts;
 mod index;
+mod logfmt;
 mod narrow;
 mod noted;
 mod packed;
@@ -28,7 +29,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-/// How files keep lines that are JSON.
+/// How files keep lines that are JSON or logfmt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineLayout {
@@ -52,4 +53,4 @@ pub(super) use rebuild::Recipe;
 pub(super) use split::Splitter;
 pub(super) use stretches::IdFilters;
 pub use stretches::Stretches;
-pub use template::{Member, MemberKind};
+pub use template::{Member, MemberKind, Syntax};

@@ -88,7 +88,7 @@ impl Narrower {
         if line.is_empty() {
             return None;
         }
-        let parsed = parse(line)?;
+        let parsed = parse(line).filter(|parsed| self.wanted.iter().all(|wanted| wanted.narrows(parsed.syntax)))?;
         let kind = match self.by_text.get(&parsed.text) {
             Some(known) => *known,
             None if self.kinds.len() >= KINDS_MAX || parsed.text.len() > KIND_BYTES_MAX => return None,
@@ -130,7 +130,7 @@ mod tests {
     use arrow::array::StringViewArray;
 
     use super::*;
-    use crate::files::fields::Member;
+    use crate::files::fields::{Member, Syntax};
 
     fn narrow(narrower: &mut Narrower, lines: &[&str]) -> Vec<Option<String>> {
         let array = StringViewArray::from_iter_values(lines);
@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn what_any_reader_wants_is_kept_as_it_stands() {
-        let named = |names: &'static [&'static str]| Members::new(move |member: &Member| names.contains(&&*member.key));
+        let named = |names: &'static [&'static str]| {
+            Members::of(Syntax::Json, move |member: &Member| names.contains(&&*member.key))
+        };
         let mut narrower = Narrower::new(vec![named(&["level"]), named(&["took", "user"])]);
         let lines = [
             r#" {"level": "in\"fo","m":"x y","took":1.50,"n":[1,{"level":2}]}"#,
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn kinds_are_bounded() {
-        let mut narrower = Narrower::new(vec![Members::new(|_| true)]);
+        let mut narrower = Narrower::new(vec![Members::of(Syntax::Json, |_| true)]);
         let lines: Vec<String> = (0..KINDS_MAX * 2).map(|at| format!(r#"{{"k{at}":1}}"#)).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let found = narrow(&mut narrower, &lines);

@@ -19,9 +19,10 @@ use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{Int32Type, UInt32Type};
 
 use super::index::{FieldIndex, KnownTemplate};
+use super::logfmt;
 use super::packed::Form;
 use super::sought::SoughtText;
-use super::template::{Member, SLOT};
+use super::template::{Member, SLOT, Syntax};
 use crate::files::FilesError;
 
 /// Distinct combinations of dictionary values and templates that are numbered; with more, lines are made row by row.
@@ -32,6 +33,8 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// Which members of lines a reader needs.
 #[derive(Clone)]
 pub struct Members {
+    /// Of which lines: those of another sort are needed whole.
+    syntax: Option<Syntax>,
     wanted: Arc<dyn Fn(&Member) -> bool + Send + Sync>,
     /// Besides, those that may have one of these in a key or a value.
     texts: Arc<[String]>,
@@ -46,8 +49,14 @@ impl std::fmt::Debug for Members {
 }
 
 impl Members {
-    pub fn new(wanted: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
-        Members { wanted: Arc::new(wanted), texts: Arc::new([]), required: None }
+    /// None for themselves, of any lines.
+    pub fn none() -> Self {
+        Members { syntax: None, wanted: Arc::new(|_| false), texts: Arc::new([]), required: None }
+    }
+
+    /// Those that a parser of `syntax` needs.
+    pub fn of(syntax: Syntax, wanted: impl Fn(&Member) -> bool + Send + Sync + 'static) -> Self {
+        Members { syntax: Some(syntax), wanted: Arc::new(wanted), ..Members::none() }
     }
 
     /// The same, and every member of which a key or a value may have one of `texts`.
@@ -60,6 +69,12 @@ impl Members {
     /// The same; a line without `text`, which is one of the texts, may be any line without it.
     pub fn requiring(self, text: Option<&str>) -> Self {
         Members { required: text.map(Arc::from), ..self }
+    }
+
+    /// Whether some of the members are enough of lines of `syntax`.
+    pub(super) fn narrows(&self, syntax: Syntax) -> bool {
+        let texts_fit = syntax == Syntax::Json || self.texts.iter().all(|text| logfmt::confines(text));
+        texts_fit && self.syntax.is_none_or(|wanted| wanted == syntax)
     }
 
     /// Whether a member is wanted for itself, and not for a text it may have.
@@ -151,7 +166,8 @@ impl Recipe {
         Recipe { parts: parts.collect(), columns, forms, narrowed: false, sought: None }
     }
 
-    /// Lines with the wanted members alone; none where a row group has whole lines, which are not narrowed.
+    /// Lines with the wanted members alone, whole ones of the other syntax; none where a row group has whole lines, which
+    /// are not narrowed.
     pub(in crate::files) fn narrowed(index: &FieldIndex, row_group: usize, members: &Members) -> Option<Self> {
         if !index.is_split(row_group) {
             return None;
@@ -169,16 +185,29 @@ impl Recipe {
             let members = templates[at].members.iter().zip(&wanted[at]);
             members.filter(|(_, wanted)| **wanted).map(|(member, _)| member)
         };
-        let mut columns: Vec<u32> = (0..templates.len())
-            .flat_map(|at| wanted_members(at).flat_map(move |member| templates[at].columns[slots(member)].to_vec()))
-            .collect();
+        let slots_of = |at: usize| -> Vec<u32> {
+            let template = &templates[at];
+            match members.narrows(template.syntax) {
+                true => wanted_members(at).flat_map(|member| template.columns[slots(member)].to_vec()).collect(),
+                false => template.columns.clone(),
+            }
+        };
+        let mut columns: Vec<u32> = (0..templates.len()).flat_map(slots_of).collect();
         columns.sort_unstable();
         columns.dedup();
-        let parts = templates
-            .iter()
-            .enumerate()
-            .map(|(at, template)| narrowed_parts(&template.text, wanted_members(at), &template.columns, &columns));
-        let parts = parts.collect();
+        let parts_of =
+            |(at, template): (usize, &KnownTemplate)| match (members.narrows(template.syntax), template.syntax) {
+                (false, _) => {
+                    let mut parts = Vec::new();
+                    push_parts(&mut parts, &template.text, &template.columns, &columns);
+                    parts
+                }
+                (true, Syntax::Json) => narrowed_parts(&template.text, wanted_members(at), &template.columns, &columns),
+                (true, Syntax::Logfmt) => {
+                    joined(pairs(&template.text, wanted_members(at), " ", &template.columns, &columns))
+                }
+            };
+        let parts = templates.iter().enumerate().map(parts_of).collect();
         let required = members.required.as_deref();
         let sought =
             required.and_then(|text| Some(SoughtText::new(text, index.only_place(row_group, text, &columns)?)));
@@ -301,7 +330,7 @@ impl Recipe {
     }
 }
 
-/// A line of which `kept` stay, in the order of the template's `text`; `slots` are the columns of its slots, `columns` those
+/// A JSON line of which `kept` stay, in the order of the template's `text`; `slots` are the columns of its slots, `columns` those
 /// that are read.
 pub(super) fn narrowed_parts<'m>(
     text: &str,
@@ -312,16 +341,29 @@ pub(super) fn narrowed_parts<'m>(
     // White space in front of an object makes a difference to one of the parsers.
     let opening = text.find('{').map_or(0, |at| at + 1);
     let mut parts = vec![Part::Text(text[..opening].into())];
+    parts.extend(pairs(text, kept, ",", slots, columns));
+    parts.push(Part::Text("}".into()));
+    joined(parts)
+}
+
+/// Members as they stand, with `between` between them.
+fn pairs<'m>(
+    text: &str,
+    kept: impl Iterator<Item = &'m Member>,
+    between: &str,
+    slots: &[u32],
+    columns: &[u32],
+) -> Vec<Part> {
+    let mut parts = Vec::new();
     for (nth, member) in kept.enumerate() {
         if nth > 0 {
-            parts.push(Part::Text(",".into()));
+            parts.push(Part::Text(between.into()));
         }
         let of_member = &text[member.text.start as usize..member.text.end as usize];
         let slots = &slots[member.slots.start as usize..member.slots.end as usize];
         push_parts(&mut parts, of_member, slots, columns);
     }
-    parts.push(Part::Text("}".into()));
-    joined(parts)
+    parts
 }
 
 fn push_parts(parts: &mut Vec<Part>, text: &str, slots: &[u32], columns: &[u32]) {

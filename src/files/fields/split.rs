@@ -19,7 +19,7 @@ use super::facts::{GroupFacts, Trigrams, ValueFacts};
 use super::noted::Noted;
 use super::packed::Form;
 use super::stretches::{IdFilters, STRETCH_ROWS, hash_of};
-use super::template::{Parsed, SLOT, Template, match_pieces, parse};
+use super::template::{Parsed, SLOT, Syntax, Template, match_pieces, parse};
 use crate::files::FilesError;
 
 /// Kinds of lines a file keeps apart; lines of further kinds stay whole.
@@ -182,6 +182,7 @@ impl Splitter {
         let others = self.noted.len();
         let fresh = GroupFacts {
             whole_rows: 0,
+            logfmt_rows: 0,
             ids: vec![ValueFacts::default(); self.places.len() - others],
             others: vec![ValueFacts::default(); others],
             trigrams: Trigrams::default(),
@@ -325,7 +326,8 @@ impl Splitter {
         let packed = of_paths.iter().enumerate().filter(|(_, of_path)| of_path.packed.is_some()).map(|(slot, _)| slot);
         let packed = packed.collect();
         let columns = of_paths.iter().map(|of_path| of_path.packed.unwrap_or(of_path.plain)).collect();
-        let template = Template { text: parsed.text.clone(), columns, members: parsed.members.clone() };
+        let template =
+            Template { syntax: parsed.syntax, text: parsed.text.clone(), columns, members: parsed.members.clone() };
         let pieces = template.pieces().map(Box::from).collect();
         self.templates.push(Known { template, pieces, packed, plain: None });
         self.in_facts.push(false);
@@ -338,6 +340,8 @@ impl Splitter {
     fn note(&mut self, kind: u32, line: &str, values: &[Range<u32>]) {
         let known = &self.templates[kind as usize];
         let facts = &mut self.facts;
+        let is_logfmt = known.template.syntax == Syntax::Logfmt;
+        facts.logfmt_rows += u64::from(is_logfmt);
         if !std::mem::replace(&mut self.in_facts[kind as usize], true) {
             known.template.text.split(SLOT).for_each(|piece| facts.trigrams.add(piece.as_bytes()));
         }
@@ -354,7 +358,8 @@ impl Splitter {
                 Place::Id(at) => {
                     facts.ids[at].add(value);
                     self.ids[at].hashes.push(hash_of(value));
-                    if around.len() > value.len() {
+                    // Texts are cut at the ends of logfmt's values.
+                    if around.len() > value.len() && !is_logfmt {
                         facts.trigrams.add(around);
                     }
                 }

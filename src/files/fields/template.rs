@@ -1,4 +1,4 @@
-//! A JSON line without its values: what lines of one kind have in common.
+//! A line without its values: what lines of one kind have in common. Of JSON here, of logfmt in [`super::logfmt`].
 //!
 //! ```text
 //! {"level":"info","status":200,"user":{"id":"7"}}
@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::logfmt::{self, plain_end};
 use crate::types::json_scan::{Kind, Value, next_token, string_end, value_at};
 
 /// Where a value was cut out.
@@ -25,16 +26,24 @@ pub(super) const PATH_SEPARATOR: char = '\u{1f}';
 /// Objects within objects that are taken apart; deeper ones stay whole lines.
 const NESTING_MAX: usize = 8;
 /// Values of one line; a line with more is kept whole.
-const SLOTS_MAX: usize = 256;
+pub(super) const SLOTS_MAX: usize = 256;
 
-/// A member of the outermost object.
+/// What sort of text a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Syntax {
+    #[default]
+    Json,
+    Logfmt,
+}
+
+/// A member of the outermost object, or a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// As in the line; a key with escapes has no template.
     pub key: String,
     /// What its value is.
     pub kind: MemberKind,
-    /// From its key's quote to the end of its value, in the template's text.
+    /// From its key, with its quote, to the end of its value, in the template's text.
     pub(super) text: Range<u32>,
     /// Its slots among those of the template.
     pub(super) slots: Range<u32>,
@@ -50,6 +59,8 @@ pub enum MemberKind {
 /// One kind of line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Template {
+    #[serde(default)]
+    pub(super) syntax: Syntax,
     pub(super) text: String,
     /// The column of each slot.
     pub(super) columns: Vec<u32>,
@@ -59,6 +70,7 @@ pub(super) struct Template {
 /// A line taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
+    pub(super) syntax: Syntax,
     pub(super) text: String,
     pub(super) members: Vec<Member>,
     /// Joined keys of each slot.
@@ -89,7 +101,13 @@ pub(super) fn match_pieces(pieces: &[Box<str>], line: &str, values: &mut Vec<Ran
         at += piece.len();
         let end = match piece.as_bytes().last() {
             Some(b'"') => match string_end(bytes, at) {
+                // Of logfmt not every escape is one.
+                Some(end) if end.escaped && piece.ends_with("=\"") => return false,
                 Some(end) => end.quote,
+                None => return false,
+            },
+            Some(b'=') => match plain_end(bytes, at) {
+                Some(end) => end,
                 None => return false,
             },
             Some(b'[') => match value_at(bytes, at - 1) {
@@ -113,17 +131,26 @@ pub(super) fn parse(line: &str) -> Option<Parsed> {
     if u32::try_from(bytes.len()).is_err() || memchr::memchr(0, bytes).is_some() {
         return None;
     }
-    let start = next_token(bytes, 0).filter(|at| bytes[*at] == b'{')?;
+    let parsed = match bytes[next_token(bytes, 0)?] {
+        b'{' => parse_json(line)?,
+        _ => logfmt::parse(line)?,
+    };
+    let mut paths: Vec<&str> = parsed.paths.iter().map(String::as_str).collect();
+    paths.sort_unstable();
+    let each_once = paths.windows(2).all(|pair| pair[0] != pair[1]);
+    each_once.then_some(parsed)
+}
+
+fn parse_json(line: &str) -> Option<Parsed> {
+    let bytes = line.as_bytes();
+    let start = next_token(bytes, 0)?;
     let mut parser = Parser { line, copied: 0, path: String::new(), parsed: Parsed::default() };
     let end = parser.object(start, 0)?;
     if next_token(bytes, end).is_some() {
         return None;
     }
     parser.copy_to(bytes.len());
-    let mut paths: Vec<&str> = parser.parsed.paths.iter().map(String::as_str).collect();
-    paths.sort_unstable();
-    let each_once = paths.windows(2).all(|pair| pair[0] != pair[1]);
-    each_once.then_some(parser.parsed)
+    Some(parser.parsed)
 }
 
 struct Parser<'l> {

@@ -65,7 +65,7 @@ fn lines_come_back_and_narrow() {
     ]);
     for coded in [false, true] {
         assert_eq!(through(&lines, None, coded).0, lines);
-        let members = Members::new(|member| member.key == "n" || member.key == "user");
+        let members = Members::of(Syntax::Json, |member| member.key == "n" || member.key == "user");
         let (narrowed, is_split) = through(&lines, Some(&members), coded);
         assert!(is_split);
         assert_eq!(
@@ -77,7 +77,7 @@ fn lines_come_back_and_narrow() {
                 "{}"
             ]
         );
-        assert_eq!(through(&lines, Some(&Members::new(|_| false)), coded).0, ["{}", "{}", " {}", "{}"]);
+        assert_eq!(through(&lines, Some(&Members::none()), coded).0, ["{}", "{}", " {}", "{}"]);
     }
 }
 
@@ -85,7 +85,7 @@ fn lines_come_back_and_narrow() {
 fn a_slot_has_values_of_one_sort() {
     // The first line of a kind says which members are arrays.
     let lines = owned(&[r#"{"a":[1],"b":1}"#, r#"{"a":2,"b":[2]}"#, r#"{"a":"3","b":null}"#, r#"{"a":[],"b":4}"#]);
-    let scalars = Members::new(|member| member.kind == MemberKind::Scalar);
+    let scalars = Members::of(Syntax::Json, |member| member.kind == MemberKind::Scalar);
     let (narrowed, is_split) = through(&lines, Some(&scalars), false);
     assert!(is_split);
     assert_eq!(narrowed, [r#"{"b":1}"#, r#"{"a":2}"#, r#"{"a":"3","b":null}"#, r#"{"b":4}"#]);
@@ -96,7 +96,7 @@ fn a_text_narrows_to_the_members_that_may_have_it() {
     let lines: Vec<String> = (0..40)
         .map(|at| format!(r#"{{"trace":"{at:016x}","message":"attempt {at}","status":{},"note":"x"}}"#, 200 + at))
         .collect();
-    let with = |texts: &[&str]| Members::new(|_| false).or_with(owned(texts));
+    let with = |texts: &[&str]| Members::none().or_with(owned(texts));
     let narrowed = |texts: &[&str]| through(&lines, Some(&with(texts)), false).0[3].clone();
     assert_eq!(narrowed(&["0000000000000003"]), r#"{"trace":"0000000000000003"}"#);
     assert_eq!(narrowed(&["attempt"]), r#"{"message":"attempt 3"}"#);
@@ -124,18 +124,40 @@ fn ids_of_one_form_are_packed_and_others_are_not() {
     let (back, is_split) = through(&lines, None, false);
     assert!(is_split);
     assert_eq!(back, lines);
-    let id = Members::new(|member| member.key == "id");
+    let id = Members::of(Syntax::Json, |member| member.key == "id");
     let (narrowed, _) = through(&lines, Some(&id), false);
     assert_eq!((&*narrowed[1], &*narrowed[60]), (r#"{"id":"req_01234567"}"#, r#"{"id":"another form"}"#));
 }
 
 #[test]
-fn lines_that_are_no_json_stay_whole() {
-    let lines = owned(&["plain text", r#"{"a":1}"#, "level=info msg=x", r#"{"a":"broken"#, ""]);
+fn logfmt_lines_come_back_and_narrow_and_lines_of_another_syntax_stay() {
+    let lines: Vec<String> = (0..60)
+        .map(|at| match at % 3 {
+            0 => format!(r#"{{"level":"warn","trace":"{at:016x}","n":{at}}}"#),
+            _ => format!(r#"level=info trace={at:016x}  msg="attempt {at}" n={at}"#),
+        })
+        .collect();
+    let (back, is_split) = through(&lines, None, true);
+    assert!(is_split);
+    assert_eq!(back, lines);
+    let level = |syntax| Members::of(syntax, |member| member.key == "level");
+    let (narrowed, _) = through(&lines, Some(&level(Syntax::Logfmt)), true);
+    assert_eq!((&narrowed[3], &*narrowed[4]), (&lines[3], "level=info"));
+    let (narrowed, _) = through(&lines, Some(&level(Syntax::Json)), true);
+    assert_eq!((&*narrowed[3], &narrowed[4]), (r#"{"level":"warn"}"#, &lines[4]));
+    let with = |text: &str| through(&lines, Some(&Members::none().or_with(owned(&[text]))), false).0;
+    assert_eq!((&*with("attempt")[3], &*with("attempt")[4]), ("{}", r#"msg="attempt 4""#));
+    // It can lie in several pairs.
+    assert_eq!(with("info trace")[4], lines[4]);
+}
+
+#[test]
+fn lines_that_are_neither_stay_whole() {
+    let lines = owned(&["plain text", r#"{"a":1}"#, "level=info flag", r#"{"a":"broken"#, ""]);
     let (back, is_split) = through(&lines, None, false);
     assert_eq!(back, lines);
     assert!(!is_split);
-    assert_eq!(through(&lines, Some(&Members::new(|_| false)), false).0, lines);
+    assert_eq!(through(&lines, Some(&Members::none()), false).0, lines);
 }
 
 /// JSON with odd spacing, escapes, nesting, repeated keys; sometimes cut short.
@@ -166,14 +188,33 @@ fn json_line() -> impl Strategy<Value = String> {
     })
 }
 
+/// Pairs, most of them good.
+fn logfmt_line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec!["a", "b", "a.b", "trace", "x-y"]);
+    let value = prop_oneof![
+        "[a-z0-9/żó]{0,12}",
+        "[0-9a-f]{16}",
+        "req_[0-9a-f]{8}",
+        "[a-z =\\\\/żó]{0,12}".prop_map(|text| format!("{text:?}")),
+        Just("a=b".to_owned()),
+    ];
+    let pair = (key, value, prop::sample::select(vec![" ", " ", " ", "  ", ""]));
+    prop::collection::vec(pair, 1..5)
+        .prop_map(|pairs| pairs.iter().map(|(key, value, space)| format!("{key}={value}{space}")).collect())
+}
+
+fn any_line() -> impl Strategy<Value = String> {
+    prop_oneof![3 => json_line(), 2 => logfmt_line()]
+}
+
 proptest! {
     #[test]
-    fn any_line_comes_back(lines in prop::collection::vec(json_line(), 1..60), coded: bool) {
+    fn any_line_comes_back(lines in prop::collection::vec(any_line(), 1..60), coded: bool) {
         prop_assert_eq!(through(&lines, None, coded).0, lines);
     }
 
     #[test]
-    fn what_is_in_a_line_is_not_ruled_out(lines in prop::collection::vec(json_line(), 1..40), row: prop::sample::Index, from: prop::sample::Index, length in 1usize..24) {
+    fn what_is_in_a_line_is_not_ruled_out(lines in prop::collection::vec(any_line(), 1..40), row: prop::sample::Index, from: prop::sample::Index, length in 1usize..24) {
         let array = StringViewArray::from_iter_values(&lines);
         let mut splitter = Splitter::new(FieldColumns::choose(lines.iter().map(String::as_str)));
         prop_assume!(!splitter.columns().is_empty());
@@ -197,7 +238,7 @@ proptest! {
             }
         }
         if Members::confines(&text) {
-            let members = Members::new(|_| false).or_with(vec![text.clone()]).requiring(Some(&text));
+            let members = Members::none().or_with(vec![text.clone()]).requiring(Some(&text));
             let (narrowed, is_split) = through(&lines, Some(&members), false);
             for (line, narrowed) in lines.iter().zip(&narrowed).filter(|_| is_split) {
                 prop_assert_eq!(line.contains(&text), narrowed.contains(&text), "{} in {} and {}", text, line, narrowed);

@@ -31,7 +31,8 @@ const WRITER_VERSION: i32 = 2;
 /// | 1 | every file has its lines whole |
 /// | 2 | lines that are JSON may be in columns of their fields, and `line` null |
 /// | 3 | ids in such columns may be packed |
-const FORMAT: u32 = 3;
+/// | 4 | lines that are logfmt may be in such columns too |
+const FORMAT: u32 = 4;
 const FORMAT_KEY: &str = "millrace.format";
 /// Tag of a file: its ingest sequence.
 const TAG_SEQ: &str = "millrace.seq";

@@ -317,7 +317,7 @@ async fn an_older_format_is_upgraded_once() {
     let sum = created.find(r#","millraceCrc32""#).expect("a checksum");
     let created = created.replacen(&created[sum..sum + r#","millraceCrc32":"00000000""#.len()], "", 1);
     let older = created
-        .replace(r#""millrace.format":"3""#, r#""millrace.format":"1""#)
+        .replace(r#""millrace.format":"4""#, r#""millrace.format":"1""#)
         .replace(&format!("{line}true"), &format!("{line}false"));
     assert_ne!(older.len(), created.len());
     store.put(&first, older.into()).await.expect("put");
@@ -326,7 +326,7 @@ async fn an_older_format_is_upgraded_once() {
     assert_eq!(state.version, 1);
     let upgrade = store.get(&Path::from(format!("logs/_delta_log/{:020}.json", 1))).await.expect("an upgrade");
     let upgrade = String::from_utf8(upgrade.bytes().await.expect("bytes").to_vec()).expect("JSON lines");
-    assert!(upgrade.contains(r#""millrace.format":"3""#) && upgrade.contains(&format!("{line}true")), "{upgrade}");
+    assert!(upgrade.contains(r#""millrace.format":"4""#) && upgrade.contains(&format!("{line}true")), "{upgrade}");
     assert_eq!(table.commit(&[file("a", 1)], &[], &[], OPERATION_WRITE).await.expect("commits"), 2);
     table.checkpoint().await.expect("checkpoint");
     let (_, state) = open(&store).await;

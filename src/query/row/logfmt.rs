@@ -283,6 +283,11 @@ impl LogfmtFields {
         LogfmtFields { fields: unique, strict }
     }
 
+    /// Keys that are read, cleaned, and those that would be labels of these names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.fields.iter().flat_map(|(label, key)| [label.text.to_string(), key.to_string()]).collect()
+    }
+
     /// Adds the labels; the row stays.
     pub(super) fn parse(&self, cx: &Context<'_>, labels: &mut LabelState, view: LineView<'_>) {
         if labels.no_labels(cx) {

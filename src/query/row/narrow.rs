@@ -1,6 +1,6 @@
-//! What of a JSON line a pipeline can see.
+//! What of a line of JSON or logfmt a pipeline can see.
 //!
-//! A metric query by a few labels reads a few members of each line, and so do the label filters behind a `| json`; a
+//! A metric query by a few labels reads a few members of each line, and so do the label filters behind a parser; a
 //! filter for a text reads the members that may have it: scans of lines that are stored as columns then give lines with these members alone. The same parsers run over
 //! them, so that names, conflicts, order and errors stay theirs.
 
@@ -8,7 +8,7 @@ use super::builder::{EXTRACTED_SUFFIX, Name};
 use super::compile::{Grouped, RowPipeline, Step};
 use super::json::name_of_member;
 use super::line_filter::LineTest;
-use crate::files::fields::{MemberKind, Members};
+use crate::files::fields::{Member, MemberKind, Members, Syntax};
 use crate::logql::ast::{LineFilter, LineFilterOp, LineMatch, Stage};
 
 impl RowPipeline {
@@ -26,7 +26,7 @@ impl RowPipeline {
         }
         let steps = &self.steps[self.leading_line_filters().len()..];
         let (parser, rest) = match steps.split_first() {
-            Some((parser @ (Step::Json | Step::JsonFields(_)), rest)) => (Some(parser), rest),
+            Some((parser, rest)) if syntax_of(parser).is_some() => (Some(parser), rest),
             _ if texts.is_empty() => return None,
             _ => (None, steps),
         };
@@ -43,7 +43,8 @@ impl RowPipeline {
     pub fn parsed_alone(&self) -> Option<Members> {
         let steps = &self.steps[self.leading_line_filters().len()..];
         let (parser, rest) = steps.split_first().filter(|_| self.counts)?;
-        let is_json = matches!(parser, Step::Json | Step::JsonFields(_));
+        // Rules share what is narrowed: lines of JSON alone are.
+        let is_json = syntax_of(parser) == Some(Syntax::Json);
         if is_json && rest.iter().all(sees_labels_alone) { self.parsed_members(Some(parser)) } else { None }
     }
 
@@ -57,6 +58,7 @@ impl RowPipeline {
         };
         let by_name = self.steps.iter().all(|step| match step {
             Step::LineFilter(_) | Step::Json | Step::JsonFields(_) => true,
+            Step::Logfmt { .. } | Step::LogfmtFields(_) => true,
             Step::LabelFilter(_) | Step::Drop(_) | Step::Keep(_) | Step::Unwrap(_) => true,
             Step::LabelFormat(format) => format.only_renames(),
             _ => false,
@@ -74,27 +76,43 @@ impl RowPipeline {
     /// The members that a parser makes labels of.
     fn parsed_members(&self, parser: Option<&Step>) -> Option<Members> {
         match parser {
-            Some(Step::Json) if self.hints.is_limited() => {
+            Some(parser @ (Step::Json | Step::Logfmt { .. })) if self.hints.is_limited() => {
                 let required: Vec<Box<str>> = self.hints.required.iter().map(|name| name.text.clone()).collect();
-                Some(Members::new(move |member| {
-                    let name = name_of_member(&member.key, member.kind == MemberKind::Object);
-                    match member.kind {
-                        MemberKind::Array => false,
-                        MemberKind::Object => required.iter().any(|label| label.starts_with(&*name)),
-                        MemberKind::Scalar => required.iter().any(|label| {
-                            **label == *name
-                                || label.strip_suffix(EXTRACTED_SUFFIX).is_some_and(|label| *label == *name)
-                        }),
-                    }
-                }))
+                Some(Members::of(syntax_of(parser)?, move |member| becomes_any(member, &required)))
             }
-            Some(Step::Json) if !self.hints.no_labels => None,
+            Some(Step::Json | Step::Logfmt { .. }) if !self.hints.no_labels => None,
             Some(Step::JsonFields(fields)) => {
                 let keys = fields.first_keys()?;
-                Some(Members::new(move |member| keys.iter().any(|key| **key == *member.key)))
+                Some(Members::of(Syntax::Json, move |member| keys.iter().any(|key| **key == *member.key)))
             }
-            _ => Some(Members::new(|_| false)),
+            Some(Step::LogfmtFields(fields)) => {
+                let names = fields.names();
+                Some(Members::of(Syntax::Logfmt, move |member| names.contains(&name_of_member(&member.key, false))))
+            }
+            Some(parser) => Some(Members::of(syntax_of(parser)?, |_| false)),
+            None => Some(Members::none()),
         }
+    }
+}
+
+/// What lines a parser reads members of.
+fn syntax_of(step: &Step) -> Option<Syntax> {
+    match step {
+        Step::Json | Step::JsonFields(_) => Some(Syntax::Json),
+        Step::Logfmt { .. } | Step::LogfmtFields(_) => Some(Syntax::Logfmt),
+        _ => None,
+    }
+}
+
+/// Whether a parser makes one of these labels of a member, or something of which their names are the beginning.
+fn becomes_any(member: &Member, labels: &[Box<str>]) -> bool {
+    let name = name_of_member(&member.key, member.kind == MemberKind::Object);
+    match member.kind {
+        MemberKind::Array => false,
+        MemberKind::Object => labels.iter().any(|label| label.starts_with(&*name)),
+        MemberKind::Scalar => labels
+            .iter()
+            .any(|label| **label == *name || label.strip_suffix(EXTRACTED_SUFFIX).is_some_and(|label| *label == *name)),
     }
 }
 
@@ -107,7 +125,7 @@ fn sees_labels_alone(step: &Step) -> bool {
 }
 
 /// The part of a pipeline that can refuse a row by a few members of its line: filters for texts that lie in members, a
-/// JSON parser and the label filters right behind it. A row that it drops, the whole pipeline drops.
+/// parser and the label filters right behind it. A row that it drops, the whole pipeline drops.
 pub fn prefilter_stages(stages: &[Stage]) -> Vec<Stage> {
     let mut kept = Vec::new();
     let mut rest = stages.iter().peekable();
@@ -130,10 +148,10 @@ pub fn prefilter_stages(stages: &[Stage]) -> Vec<Stage> {
     kept
 }
 
-/// A JSON parser right behind the line filters, and the label filters behind it.
+/// A parser of JSON or logfmt right behind the line filters, and the label filters behind it.
 pub fn field_filters(stages: &[Stage]) -> Option<Vec<Stage>> {
     let mut rest = stages.iter().skip_while(|stage| matches!(stage, Stage::LineFilter(_)));
-    let parser = rest.next().filter(|stage| matches!(stage, Stage::Json { .. }))?;
+    let parser = rest.next().filter(|stage| matches!(stage, Stage::Json { .. } | Stage::Logfmt { .. }))?;
     let filters = rest.take_while(|stage| matches!(stage, Stage::LabelFilter(_)));
     let stages: Vec<Stage> = [parser].into_iter().chain(filters).cloned().collect();
     (stages.len() > 1).then_some(stages)

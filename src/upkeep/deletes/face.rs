@@ -55,7 +55,8 @@ impl Upkeep {
     pub async fn request_delete(&self, tenant: &TenantId, new: NewDelete) -> Result<String, DeleteError> {
         let id = self.workshop.request_delete(tenant, new).await?;
         if self.workshop.compactor.delete_request_cancel_period.0 == 0 {
-            self.wake();
+            // Where another process does the upkeep, that one finds it.
+            let _ = self.wake();
         }
         Ok(id)
     }
