@@ -26,7 +26,7 @@ pub struct QueryRequest {
 }
 
 /// How a range query is cut at aligned times, and which parts are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Splitting {
     /// Width of a part; positive.
     pub interval_ns: i64,
@@ -34,7 +34,7 @@ pub struct Splitting {
     pub freshness_ns: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueryKind {
     /// Logs: `start ≤ ts < end`. Metrics: steps `start, start + step, … ≤ end`.
     Range {
@@ -48,7 +48,7 @@ pub enum QueryKind {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     Forward,
     Backward,

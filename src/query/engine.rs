@@ -3,6 +3,7 @@
 mod browse;
 mod check;
 mod sql;
+mod together;
 
 pub use sql::{SqlAnswer, SqlRequest};
 
@@ -78,6 +79,7 @@ struct Parts {
     /// None: no limits of tenants.
     tenant_limits: std::sync::OnceLock<LimitsOf>,
     results: ResultsCache,
+    under_way: together::UnderWay,
     sql_views: parking_lot::RwLock<Vec<Arc<dyn SqlViews>>>,
 }
 
@@ -96,28 +98,10 @@ impl Engine {
         let memory = QueryMemory::new(limits.memory_bytes_max, limits.tenant_memory_bytes_max)?;
         let results = ResultsCache::new(limits.results_bytes_max, limits.results_time_to_live);
         let (sql_views, tenant_limits) = (parking_lot::RwLock::default(), std::sync::OnceLock::new());
-        let parts = Parts { catalog, indexes, limits, clock, threads, memory, tenant_limits, results, sql_views };
+        let under_way = together::UnderWay::default();
+        let parts =
+            Parts { catalog, indexes, limits, clock, threads, memory, tenant_limits, results, under_way, sql_views };
         Ok(Engine { parts: Arc::new(parts) })
-    }
-
-    /// Runs LogQL. Dropping the future stops the work.
-    pub async fn query(&self, request: QueryRequest) -> Result<(QueryAnswer, QueryStats), QueryError> {
-        let engine = self.clone();
-        self.run(request.timeout, async move {
-            let started = engine.parts.clock.now();
-            let planner = engine.planner(&request.scope);
-            let expr = logql::parse(&request.text)?;
-            engine.check(&planner, &expr, request.kind).await?;
-            let answer = match expr {
-                Expr::Log(log) => engine.log_query(&planner, &log, &request).await?,
-                Expr::Metric(metric) => engine.metric_query(&planner, &metric, &request).await?,
-            };
-            let mut stats = stats_of(&planner.counters);
-            stats.exec_seconds = (engine.parts.clock.now().0 - started.0) as f64 / 1e9;
-            stats.entries_returned = answer.entries() as u64;
-            Ok((answer, stats))
-        })
-        .await
     }
 
     /// The plan of a LogQL query as text.

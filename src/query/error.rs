@@ -7,7 +7,7 @@ use crate::logql::ParseError;
 use crate::query::matrix::EvalError;
 use crate::query::operators::rows::Refused;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
     /// The text or a limit is to blame: 400 with this text, as Loki words it.
     #[error("{0}")]

@@ -335,6 +335,7 @@ fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
         metrics.index_cache_bytes.set(bytes as f64);
         metrics.index_cache_entries.set(entries as f64);
         metrics.query_memory_bytes.set(gauge(engine.memory().used() as u64));
+        metrics.queries_joined.set(engine.joined() as f64);
         let results = engine.results_stats();
         metrics.results_cache_bytes.set(results.bytes as f64);
         metrics.results_cache_entries.set(results.entries as f64);

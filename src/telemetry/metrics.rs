@@ -101,6 +101,8 @@ pub struct Metrics {
     pub results_cache_bytes: Gauge,
     pub results_cache_entries: Gauge,
     pub results_cache_requests: GaugeVec,
+    /// Queries that were answered together with an equal one.
+    pub queries_joined: Gauge,
 
     /// 1 while the file of overrides is good.
     pub overrides_good: IntGauge,
@@ -274,6 +276,10 @@ impl Metrics {
             results_cache_requests: make.add(GaugeVec::new(
                 Opts::new("millrace_results_cache_requests", "Look-ups of query results since the start, by outcome."),
                 &["outcome"],
+            )),
+            queries_joined: make.add(Gauge::new(
+                "millrace_queries_joined",
+                "Queries that were answered together with an equal one since the start.",
             )),
             overrides_good: make.gauge(
                 "loki_runtime_config_last_reload_successful",

@@ -202,6 +202,66 @@ fn without_a_certificate_nobody_is_let_in_where_one_is_required() {
 }
 
 #[test]
+fn the_terminal_speaks_tls_and_shows_its_certificate() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let authority = Authority::new(directory.path(), "test authority");
+    authority.sign("ana", "ana");
+    let server = start(&authority, "RequireAndVerifyClientCert", "");
+    let (ca, cert, key) = (authority.path("ca.pem"), authority.path("ana.pem"), authority.path("ana.key"));
+    let shown = ["--cert", cert.as_str(), "--key", key.as_str()];
+    let _ = wait_for(|| Some(curl(&authority, &server, "/ready", &shown)).filter(|ready| ready.0 == "200"));
+    let now_ns = chrono::Utc::now().timestamp_nanos_opt().expect("in range");
+    let body = serde_json::json!({"streams": [{"stream": {"app": "a"}, "values": [[now_ns.to_string(), "over TLS"]]}]});
+    let push = ["-H", "Content-Type: application/json", "-d", &body.to_string()];
+    assert_eq!(curl(&authority, &server, "/loki/api/v1/push", &[&shown[..], &push[..]].concat()).0, "204");
+    let ask = |what: &[&str], flags: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .args(what)
+            .args(["--addr", &server.url])
+            .args(flags)
+            .envs(variables.iter().copied())
+            .output()
+            .expect("it runs");
+        (
+            output.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let query: &[&str] = &["query", r#"{app="a"}"#, "--output", "raw"];
+    let sql: &[&str] = &["sql", "-c", "select line from logs"];
+    let flags = ["--ca-cert", ca.as_str(), "--cert", cert.as_str(), "--key", key.as_str()];
+    for what in [query, sql] {
+        let (succeeded, said) = ask(what, &flags, &[]);
+        assert!(succeeded && said.contains("over TLS"), "{what:?}: {said}");
+    }
+    let variables =
+        [("LOKI_CA_CERT_PATH", ca.as_str()), ("LOKI_CLIENT_CERT_PATH", &cert), ("LOKI_CLIENT_KEY_PATH", &key)];
+    assert!(ask(query, &[], &variables).1.contains("over TLS"));
+    assert!(ask(query, &[&["--tls-skip-verify"][..], &shown[..]].concat(), &[]).1.contains("over TLS"));
+    // Another authority, and no certificate of one's own.
+    let (succeeded, said) = ask(query, &shown, &[]);
+    assert!(!succeeded && said.contains("certificate"), "{said}");
+    assert!(!ask(query, &["--ca-cert", ca.as_str()], &[]).0);
+    // A tail is a websocket over the same.
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args(["query", "--tail", r#"{app="a"}"#, "--output", "raw", "--addr", &server.url])
+        .args(flags)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let (send, came) = std::sync::mpsc::channel();
+    let out = tail.stdout.take().expect("piped");
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line);
+        send.send(line)
+    });
+    let line = came.recv_timeout(std::time::Duration::from_secs(30));
+    let _ = (tail.kill(), tail.wait());
+    assert!(line.as_ref().is_ok_and(|line| line.contains("over TLS")), "{line:?}");
+}
+
+#[test]
 fn a_start_says_which_file_is_no_good() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let authority = Authority::new(directory.path(), "test authority");
