@@ -10,6 +10,7 @@
 mod changes;
 mod files;
 mod hides;
+mod replicas;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -31,6 +32,8 @@ use changes::Changes;
 use files::FileSet;
 pub use files::{Partition, Retired};
 pub use hides::{Hide, RowPredicate};
+use replicas::Replicas;
+pub use replicas::{ReplicaRows, Unflushed};
 
 /// The one place that says where rows are.
 #[derive(Debug)]
@@ -67,6 +70,9 @@ struct Inner {
     /// Sequence of the head before this one, whose rows are known as repeats.
     remembered_since: IngestSeq,
     hides: HashMap<TenantId, Vec<Arc<Hide>>>,
+    /// Recent rows of other processes.
+    replicas: Replicas,
+    sources_dropped: u64,
 }
 
 /// Sums over all live files.
@@ -118,8 +124,16 @@ impl Catalog {
             files: FileSet::of_table(files),
             changes: Changes::default(),
             hides: HashMap::new(),
+            replicas: Replicas::default(),
+            sources_dropped: 0,
         };
         Catalog { streams, inner: Mutex::new(inner), watcher: OnceLock::new() }
+    }
+
+    /// The same, of a table in which sources have come so far.
+    pub fn with_committed(self, committed: HashMap<Arc<str>, i64>) -> Self {
+        self.inner.lock().replicas = Replicas::new(committed);
+        self
     }
 
     pub fn streams(&self) -> &Arc<Streams> {
@@ -173,6 +187,7 @@ impl Catalog {
         let source = step.app_id.clone();
         let visible = rows.clone();
         let kept = inner.head.append_source(step, rows, now)?;
+        inner.replicas.source_moved(&source, None);
         for (tenant, rows) in visible {
             inner.changes.rows_came(&tenant, rows.column(0).as_primitive::<Int64Type>().values());
             if let Some(watcher) = self.watcher.get() {
@@ -186,6 +201,7 @@ impl Catalog {
     pub fn drop_source(&self, app_id: &str) {
         let mut inner = self.inner.lock();
         inner.head.drop_source(app_id);
+        inner.sources_dropped += 1;
         for sealed in &mut inner.flushing {
             if sealed.steps.iter().any(|step| &*step.app_id == app_id) {
                 *sealed = Arc::new(sealed.without_source(app_id));
@@ -240,6 +256,7 @@ impl Catalog {
             inner.changes.range_changed(&file.tenant, range);
         }
         inner.files.add(change.added);
+        inner.replicas.committed(&change.txns);
     }
 
     /// What a query of `tenant` over `range` may read.
@@ -257,6 +274,7 @@ impl Catalog {
             parts.extend(sealed.tenants.get(tenant).into_iter().flatten().cloned());
         }
         parts.extend(inner.head.parts(tenant));
+        parts.extend(inner.replicas.parts(tenant).cloned());
         parts.retain(|part| range.overlaps_closed(part.bounds().0, part.bounds().1));
         let files = inner.files.overlapping(tenant, range);
         let overlaps =
@@ -295,6 +313,11 @@ impl Catalog {
         let mut inner = self.inner.lock();
         inner.seal();
         Line { seq: inner.next_seq(now), last_lsn: inner.head.last_lsn() }
+    }
+
+    /// The newest ingest sequence given out.
+    pub fn newest_seq(&self) -> IngestSeq {
+        self.inner.lock().seq
     }
 
     /// When the oldest rows came in of which repeats are still known.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::AccessConfig;
 use crate::audit::AuditConfig;
+use crate::cluster::settings::ClusterConfig;
 use crate::config::encryption::EncryptionConfig;
 use crate::config::object_storage::{AzureConfig, BackupConfig, CommonStorageConfig, GcsConfig, S3Config, TableConfig};
 use crate::config::tiers::{BlockCacheConfig, TiersConfig};
@@ -198,6 +199,7 @@ pub struct MillraceConfig {
     /// Everything the server keeps. None: see [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
     pub table: TableConfig,
+    pub cluster: ClusterConfig,
     pub compaction: CompactionConfig,
     pub erasure: ErasureConfig,
     pub flush: FlushConfig,

@@ -43,6 +43,7 @@ pub mod upkeep;
 pub mod agent;
 pub mod audit;
 pub mod backup;
+pub mod cluster;
 pub mod doctor;
 pub mod receive;
 pub mod remote_write;

@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod audit;
 pub mod body;
+pub mod cluster;
 pub mod elastic;
 pub mod error;
 #[cfg(feature = "flight")]
@@ -60,9 +61,19 @@ use crate::upkeep::Upkeep;
 
 pub use router::router;
 
+/// What other processes over the same table may ask. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterFace {
+    pub origin: crate::cluster::Origin,
+    /// The secret that they show.
+    pub token: Arc<str>,
+}
+
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
+    /// None: this process tells nobody its recent rows.
+    pub cluster: Option<ClusterFace>,
     /// None: this process keeps no derived metrics.
     pub derived: Option<prometheus::DerivedMetrics>,
     pub engine: Engine,

@@ -11,7 +11,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use crate::api::loki::{delete, detected, format_query, labels, patterns, push, query, series, status, tail, volume};
 use crate::api::prometheus;
 use crate::api::{
-    Shared, admin, audit, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
+    Shared, admin, audit, cluster, elastic, middleware, otlp, ring, rules, running, sql, storage, tenant, ui, upkeep,
 };
 
 /// Answers smaller than this are sent as they are: they fit in one packet anyway.
@@ -59,6 +59,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/loki/api/v1/format_query", get(format_query::format_query).post(format_query::format_query))
         .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/ready", get(admin::ready))
+        .route(crate::cluster::PATH, get(cluster::rows))
         .route("/", get(ui::page))
         .route("/ui/{file}", get(ui::file))
         .merge(elastic::of_anyone())

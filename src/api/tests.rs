@@ -76,6 +76,7 @@ fn face(change: impl FnOnce(&mut Config)) -> Face {
     let (limits, metrics) = (LimitsOf::new(config.limits_config.clone()), Arc::new(Metrics::new()));
     let door = Door::new(sink.clone(), limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
     let state = AppState {
+        cluster: None,
         derived: None,
         engine,
         access: Access::new(&config.access, clock.clone()).expect("good settings"),

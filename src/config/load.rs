@@ -114,6 +114,8 @@ fn check(config: &Config) -> Vec<String> {
     problems.extend(config.compactor.problems());
     problems.extend(config.millrace.compaction.problems());
     problems.extend(config.millrace.syslog.problems(config.auth_enabled));
+    let is_shared = config.table_location().is_ok_and(|table| table.is_bucket()) || config.millrace.table.url.is_some();
+    problems.extend(config.millrace.cluster.problems(is_shared));
     problems
 }
 

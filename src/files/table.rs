@@ -131,6 +131,8 @@ pub struct Change {
     pub removed: Vec<String>,
     /// Whether the same rows are in other files.
     pub rows_stay: bool,
+    /// How far sources came with it, by their `app_id`.
+    pub txns: Vec<(Arc<str>, i64)>,
 }
 
 /// Why the table did not do it.
@@ -409,7 +411,7 @@ impl Inner {
         }
         let damaged = |reason| TableError::Corrupt { object: log::version_name(version), reason };
         let change = actions::change_of(version, actions).map_err(damaged)?;
-        if !change.added.is_empty() || !change.removed.is_empty() {
+        if !change.added.is_empty() || !change.removed.is_empty() || !change.txns.is_empty() {
             self.note_removed(version, change.removed.iter().cloned());
             self.unseen.push(change);
         }

@@ -10,7 +10,7 @@ use super::HeadPart;
 use crate::types::rows::ROW_SCHEMA;
 
 /// Parts are merged up to this many rows, what a scan takes at once: more would copy without making scans faster.
-const MERGED_ROWS_MAX: usize = 8_192;
+pub(super) const MERGED_ROWS_MAX: usize = 8_192;
 
 /// Merges from the tail while the last part is at least half as long as the one before it.
 pub(super) fn merge_small_parts(parts: &mut Vec<Arc<HeadPart>>) {
@@ -28,7 +28,7 @@ pub(super) fn merge_small_parts(parts: &mut Vec<Arc<HeadPart>>) {
     }
 }
 
-fn merge(first: &RecordBatch, second: &RecordBatch) -> RecordBatch {
+pub(super) fn merge(first: &RecordBatch, second: &RecordBatch) -> RecordBatch {
     let both = concat_batches(&ROW_SCHEMA, [first, second]).expect("parts share a schema and are far below 2 GiB");
     // Without this the merged views would keep one small buffer alive for each push.
     let columns: Vec<ArrayRef> = both

@@ -14,6 +14,7 @@
 mod merge;
 mod part;
 mod repeats;
+mod replica;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use part::HeadPart;
 use repeats::RowHashes;
 pub use repeats::{RowHash, row_hashes};
+pub use replica::Replica;
 
 use arrow::array::RecordBatch;
 
@@ -215,6 +217,11 @@ impl Head {
 
     pub fn last_lsn(&self) -> Lsn {
         self.last_lsn
+    }
+
+    /// How far each source has come in this head.
+    pub fn positions(&self) -> HashMap<Arc<str>, i64> {
+        self.steps.values().map(|step| (step.app_id.clone(), step.to)).collect()
     }
 
     /// Each tenant with the number of its parts' rows.

@@ -6,6 +6,7 @@
 //! ```
 
 mod audit;
+mod cluster;
 mod derived;
 mod doors;
 mod last_flush;
@@ -96,7 +97,10 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let door = Door::new(sink, limits.clone(), config.door_settings(), metrics.clone(), clock.clone());
     let counting = Tasks::new();
     stages::start(&door.gates, face.store.clone(), &metrics, clock.clone(), &counting);
+    let cluster_face = cluster::face(&config, &store)?;
+    cluster::follow(&config, &store, cluster_face.as_ref(), &metrics, &counting)?;
     let state = AppState {
+        cluster: cluster_face,
         derived: Some(face),
         engine: store.engine.clone(),
         access: Access::new(&config.access, clock.clone()).map_err(|problems| problems.join("; "))?,

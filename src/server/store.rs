@@ -145,7 +145,8 @@ impl Store {
         let streams = Arc::new(Streams::default());
         let indexes = FileIndexes::new(store.clone(), root.clone(), streams.clone(), settings.index_cache_bytes);
         let last_flush = files_of_last_flush(&state.files, settings.follow_interval.is_some());
-        let catalog = Arc::new(Catalog::new(streams, state.files, flushed));
+        let committed = state.txns.iter().map(|(source, position)| (source.as_str().into(), *position)).collect();
+        let catalog = Arc::new(Catalog::new(streams, state.files, flushed).with_committed(committed));
         let ledger =
             Ledger::load(store.clone(), root.clone()).await.map_err(|e| failed("reading the ledger")(e.into()))?;
         let deleted = hide_deleted(&catalog, &ledger, &app_id).map_err(|e| failed("hiding deleted rows")(e.into()))?;

@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use crate::telemetry::audit::AuditMetrics;
+use crate::telemetry::cluster::ClusterMetrics;
 use crate::telemetry::derived::DerivedMetrics;
 use crate::telemetry::kafka::KafkaMetrics;
 use crate::telemetry::process::ProcessCollector;
@@ -116,6 +117,7 @@ pub struct Metrics {
     pub wal: WalMetrics,
     pub sql_doors: SqlDoorMetrics,
     pub tls: TlsMetrics,
+    pub cluster: ClusterMetrics,
     pub syslog: SyslogMetrics,
 }
 
@@ -294,6 +296,7 @@ impl Metrics {
             wal: WalMetrics::new(&make),
             sql_doors: SqlDoorMetrics::new(&make),
             tls: TlsMetrics::new(&make),
+            cluster: ClusterMetrics::new(&make),
             syslog: SyslogMetrics::new(&make),
             hooks: RwLock::new(Vec::new()),
             families: RwLock::new(Vec::new()),

