@@ -1,6 +1,7 @@
 //! One group on the flow thread: where it is in its life, what it evaluated last, and its operators.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::flow::leaf::{Horizon, LeafOperator};
 use crate::flow::operator::{RuleOperator, Samples, differences};
@@ -13,6 +14,9 @@ use crate::types::time::{Clock, NANOS_PER_SECOND, UnixNanos};
 
 /// Between two evaluations of alerts between their intervals, and between two rounds of corrections, nanoseconds.
 const PAUSE_NS: i64 = NANOS_PER_SECOND;
+/// How long after a start what a former life recorded is evaluated once more: a kill may have come between a late row and
+/// its correction. Rows of Kafka that were in memory only must have come again by then.
+const FORMER_PAUSE_NS: i64 = 30 * NANOS_PER_SECOND;
 /// Rounds evaluated at once: the thread looks at its feed in between.
 const ROUNDS_AT_ONCE_MAX: usize = 64;
 
@@ -60,6 +64,8 @@ pub(super) struct GroupRun {
     between: UnixNanos,
     between_made: UnixNanos,
     corrected_made: UnixNanos,
+    /// When what a former life recorded is looked at again.
+    look_again: Option<UnixNanos>,
     rules: Vec<RuleRun>,
 }
 
@@ -69,6 +75,8 @@ struct RuleRun {
     /// What was answered at evaluations that can still be corrected, by their number.
     answered: BTreeMap<i64, BTreeMap<Labels, f64>>,
     changed: BTreeSet<i64>,
+    /// Evaluations of a former life that could still be corrected when this one began.
+    former: Option<RangeInclusive<i64>>,
     /// Set while the state is not whole because it grew too large: its bound, bytes.
     overflowed: Option<usize>,
     overflows: u64,
@@ -80,6 +88,7 @@ impl GroupRun {
             rule,
             answered: BTreeMap::new(),
             changed: BTreeSet::new(),
+            former: None,
             overflowed: None,
             overflows: 0,
         });
@@ -92,6 +101,7 @@ impl GroupRun {
             between: UnixNanos::MIN,
             between_made: UnixNanos::MIN,
             corrected_made: UnixNanos::MIN,
+            look_again: None,
             rules: rules.collect(),
         }
     }
@@ -127,8 +137,12 @@ impl GroupRun {
                 for (rule, past) in self.rules.iter_mut().zip(operators) {
                     if let (Some(operator), Some(past)) = (&mut rule.rule.operator, past) {
                         operator.merge(past);
+                        let horizon = horizon(&self.timing, self.evaluated, operator, rule.rule.is_alert);
+                        rule.former = horizon.filter(|_| self.timing.lateness_ns > 0).map(|h| h.open..=h.evaluated);
                     }
                 }
+                let pause = FORMER_PAUSE_NS.min(self.timing.lateness_ns / 2);
+                self.look_again = Some(now.saturating_add(pause));
             }
             Err(_) => {
                 for operator in self.rules.iter_mut().filter_map(|rule| rule.rule.operator.as_mut()) {
@@ -237,8 +251,15 @@ impl GroupRun {
             return;
         }
         self.corrected_made = now;
+        let looks_again = self.phase == Phase::Running && self.look_again.take_if(|at| now >= *at).is_some();
         for (at, rule) in self.rules.iter_mut().enumerate() {
             let Some(operator) = &rule.rule.operator else { continue };
+            if looks_again
+                && let Some(former) = rule.former.take()
+                && let Some(horizon) = horizon(&self.timing, self.evaluated, operator, rule.rule.is_alert)
+            {
+                rule.changed.extend(horizon.open.max(*former.start())..=*former.end());
+            }
             for number in std::mem::take(&mut rule.changed) {
                 let time = operator.evaluation_at(number);
                 let Ok(samples) = operator.evaluate(time) else { continue };

@@ -11,6 +11,7 @@
 //!
 //! Invariants: nothing writes; no result is held as a whole; who goes away stops the work.
 
+mod keys;
 mod logins;
 mod metadata;
 mod prepared;

@@ -11,9 +11,10 @@ use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
-    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery,
+    CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate,
+    DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
@@ -25,7 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::logins::Logins;
 use super::prepared::{self, PreparedStatements};
-use super::{metadata, statements};
+use super::{keys, metadata, statements};
 use crate::api::Shared;
 use crate::sql::placeholders::numbered;
 
@@ -292,6 +293,74 @@ impl FlightSqlService for FlightDoor {
     ) -> Result<Response<Rows>, Status> {
         self.logins.caller(&self.shared, &request).await?;
         answer(metadata::server(command))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        command: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.announce(command, &keys::PRIMARY, request).await
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Rows>, Status> {
+        self.logins.caller(&self.shared, &request).await?;
+        answer(Ok(RecordBatch::new_empty(keys::PRIMARY.clone())))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        command: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.announce(command, &keys::FOREIGN, request).await
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Rows>, Status> {
+        self.logins.caller(&self.shared, &request).await?;
+        answer(Ok(RecordBatch::new_empty(keys::FOREIGN.clone())))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        command: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.announce(command, &keys::FOREIGN, request).await
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Rows>, Status> {
+        self.logins.caller(&self.shared, &request).await?;
+        answer(Ok(RecordBatch::new_empty(keys::FOREIGN.clone())))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        command: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.announce(command, &keys::FOREIGN, request).await
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<Ticket>,
+    ) -> Result<Response<Rows>, Status> {
+        self.logins.caller(&self.shared, &request).await?;
+        answer(Ok(RecordBatch::new_empty(keys::FOREIGN.clone())))
     }
 
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}

@@ -100,7 +100,11 @@ public class Ask {
         say("columns of logs", column(about.getColumns(null, null, "logs", "%"), "COLUMN_NAME"));
         say("schemas", column(about.getSchemas(), "TABLE_SCHEM"));
         say("keys", column(about.getPrimaryKeys(null, null, "logs"), "COLUMN_NAME"));
-        say("types known", !column(about.getTypeInfo(), "TYPE_NAME").isEmpty());
+        try {
+            say("types known", !column(about.getTypeInfo(), "TYPE_NAME").isEmpty());
+        } catch (SQLException | UnsupportedOperationException refused) {
+            say("types known", refused.getMessage());
+        }
         say("valid", connection.isValid(5));
     }
 
