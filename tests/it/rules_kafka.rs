@@ -47,6 +47,24 @@ fn recorded(server: &Server, metric: &str) -> f64 {
     answer["data"]["result"][0]["value"][1].as_str().map_or(0.0, |text| text.parse().expect("a number"))
 }
 
+/// The windows that were recorded otherwise than the query engine counts them: time, recorded, counted.
+fn differences(server: &Server) -> String {
+    let now = chrono::Utc::now().timestamp();
+    let (start, end) = ((now - 600).to_string(), now.to_string());
+    let ask = |path: &str, query: &str| {
+        let answer = server.get(path, &[("query", query), ("start", &start), ("end", &end), ("step", "1")]).json();
+        let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
+        let sample =
+            |value: &serde_json::Value| Some((value[0].as_f64()? as i64, value[1].as_str()?.parse::<f64>().ok()?));
+        values.iter().filter_map(sample).collect::<std::collections::BTreeMap<i64, f64>>()
+    };
+    let counted = ask("/loki/api/v1/query_range", "sum(count_over_time({service=\"gateway\"}[1s]))");
+    let recorded = ask("/prometheus/api/v1/query_range", "sum(last_over_time(made:lines[1s]))");
+    let times: std::collections::BTreeSet<i64> = counted.keys().chain(recorded.keys()).copied().collect();
+    let different = times.into_iter().map(|at| (at, recorded.get(&at), counted.get(&at))).filter(|(_, a, b)| a != b);
+    format!("{:?}", different.collect::<Vec<_>>())
+}
+
 #[test]
 fn each_record_is_in_one_window_over_kills_of_the_server() {
     let Some(broker) = Broker::start() else { return };
@@ -83,8 +101,9 @@ fn each_record_is_in_one_window_over_kills_of_the_server() {
         }
         assert!(
             started.elapsed() < PATIENCE,
-            "{lines} and {parts} of {expected} in windows; {} rows are there",
-            count_all(&server)
+            "{lines} and {parts} of {expected} in windows; {} rows are there; {}",
+            count_all(&server),
+            differences(&server)
         );
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -61,17 +61,19 @@ public class Ask {
         try (PreparedStatement prepared = connection.prepareStatement("select count(*) from logs where labels['service'] = ?")) {
             for (String service : new String[] {"api", "worker", "nobody"}) {
                 prepared.setString(1, service);
-                ResultSet rows = prepared.executeQuery();
-                rows.next();
-                say("rows of " + service, rows.getLong(1));
+                try (ResultSet rows = prepared.executeQuery()) {
+                    rows.next();
+                    say("rows of " + service, rows.getLong(1));
+                }
             }
         }
         try (PreparedStatement prepared = connection.prepareStatement("select ? + 1, ? || '!'")) {
             prepared.setLong(1, 41);
             prepared.setString(2, "so");
-            ResultSet rows = prepared.executeQuery();
-            rows.next();
-            say("parameters", rows.getLong(1) + " " + rows.getString(2));
+            try (ResultSet rows = prepared.executeQuery()) {
+                rows.next();
+                say("parameters", rows.getLong(1) + " " + rows.getString(2));
+            }
         } catch (SQLException untyped) {
             say("parameters", untyped.getMessage());
         }
@@ -110,7 +112,9 @@ public class Ask {
 
     static List<String> column(ResultSet rows, String name) throws SQLException {
         List<String> values = new ArrayList<>();
-        while (rows.next()) values.add(rows.getString(name));
+        try (rows) {
+            while (rows.next()) values.add(rows.getString(name));
+        }
         return values;
     }
 
