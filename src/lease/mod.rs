@@ -4,7 +4,7 @@
 //! ROOT/_leases/compaction/00000000000000000042.json     put if absent: the name is the lock, as in the table's log
 //! ```
 //!
-//! The protocol and why it is safe: [`protocol`]. What is done under a lease still goes through the table's commits,
+//! The protocol and why it is safe: `protocol`. What is done under a lease still goes through the table's commits,
 //! which refuse what another did meanwhile: a process that was stopped while it held a lease can do no harm when it
 //! goes on.
 //!
