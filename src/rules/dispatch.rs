@@ -41,8 +41,10 @@ pub async fn dispatch(ruler: Arc<Ruler>, mut outputs: mpsc::Receiver<Output>) {
                 samples.extend(gone.iter().map(|series| Sample::stale(named(metric, labels, series), at)));
                 let metrics = &ruler.surroundings().metrics;
                 metrics.corrected.inc_by(samples.len() as u64);
-                if let Err(error) = append(&ruler.surroundings().sink, &key.tenant, samples).await {
-                    tracing::error!(error, "corrections could not be stored");
+                // Behind the rounds that are on their way: what they say of a series that ended must not come last.
+                let round = GroupRound::correction(at, samples);
+                if running.rounds.send(round).await.is_err() {
+                    tracing::debug!(tenant = %key.tenant, "a correction of a group that is gone");
                 }
             }
             Output::Stale(groups) => ruler.read_again(&groups),
@@ -73,5 +75,6 @@ async fn record(ruler: &Ruler, tenant: &TenantId, running: &Running, round: Roun
             (Some(result), RuleKind::Alerting { .. }) => Outcome::Samples(result.map_err(|error| error.to_string())),
         });
     }
-    GroupRound { at: round.at, is_aligned: round.is_aligned, outcomes, seconds: round.seconds }
+    let (at, is_aligned, seconds) = (round.at, round.is_aligned, round.seconds);
+    GroupRound { at, is_aligned, outcomes, seconds, corrected: Vec::new() }
 }

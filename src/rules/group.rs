@@ -73,6 +73,15 @@ pub struct GroupRound {
     pub is_aligned: bool,
     pub outcomes: Vec<Outcome>,
     pub seconds: Vec<f64>,
+    /// Samples of evaluations before, which late rows changed.
+    pub corrected: Vec<Sample>,
+}
+
+impl GroupRound {
+    /// No evaluation: samples that replace those of one before.
+    pub fn correction(at: UnixNanos, corrected: Vec<Sample>) -> Self {
+        GroupRound { at, is_aligned: false, outcomes: Vec::new(), seconds: Vec::new(), corrected }
+    }
 }
 
 /// A group at work.
@@ -159,6 +168,13 @@ impl GroupTask {
     /// Works until no more rounds come.
     pub async fn run(mut self, mut rounds: tokio::sync::mpsc::Receiver<GroupRound>) {
         while let Some(round) = rounds.recv().await {
+            if !round.corrected.is_empty() {
+                let stored = append(&self.surroundings.sink, &self.tenant, round.corrected).await;
+                if let Err(error) = stored {
+                    tracing::error!(error, tenant = %self.tenant, "corrections could not be stored");
+                }
+                continue;
+            }
             // An evaluation of a former life: judged already.
             if self.evaluated.is_some_and(|evaluated| round.at <= evaluated) {
                 continue;
@@ -170,7 +186,7 @@ impl GroupTask {
     /// Makes one evaluation.
     pub async fn evaluate(&mut self, round: GroupRound) {
         let started = self.surroundings.clock.now();
-        let GroupRound { at, is_aligned, outcomes, seconds } = round;
+        let GroupRound { at, is_aligned, outcomes, seconds, .. } = round;
         let mut alerts_changed = false;
         for (number, (outcome, seconds)) in outcomes.into_iter().zip(seconds).enumerate() {
             if matches!(outcome, Outcome::Skip) || (matches!(outcome, Outcome::Ask) && !is_aligned) {
