@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::flow::Samples;
 use crate::rules::alerts::{Alerts, Holds, Rendered};
@@ -165,9 +166,13 @@ impl GroupTask {
         self.view.clone()
     }
 
-    /// Works until no more rounds come.
-    pub async fn run(mut self, mut rounds: tokio::sync::mpsc::Receiver<GroupRound>) {
+    /// Works until no more rounds come, or the group is `gone`: what a group installed in its place makes again must not
+    /// be followed by the end of a series that this one has not told yet.
+    pub async fn run(mut self, mut rounds: tokio::sync::mpsc::Receiver<GroupRound>, gone: CancellationToken) {
         while let Some(round) = rounds.recv().await {
+            if gone.is_cancelled() {
+                return;
+            }
             if !round.corrected.is_empty() {
                 let stored = append(&self.surroundings.sink, &self.tenant, round.corrected).await;
                 if let Err(error) = stored {

@@ -102,6 +102,8 @@ pub(super) struct Running {
     pub(super) labels: Vec<BTreeMap<String, String>>,
     pub(super) view: Arc<Mutex<GroupView>>,
     pub(super) rounds: mpsc::Sender<GroupRound>,
+    /// Rung when the group is removed: rounds that wait are another's to make again.
+    pub(super) gone: CancellationToken,
 }
 
 /// A group for the API.
@@ -342,9 +344,10 @@ impl Ruler {
             interval_ns: timing.interval_ns,
             view: task.view(),
             rounds,
+            gone: CancellationToken::new(),
             group: group.clone(),
         };
-        self.tasks.spawn(task.run(received));
+        self.tasks.spawn(task.run(received, running.gone.clone()));
         let empty: Vec<Option<RuleOperator>> =
             operators.iter().map(|operator| operator.as_ref().map(RuleOperator::emptied)).collect();
         let rules = operators.into_iter().zip(&group.rules);
@@ -401,6 +404,7 @@ impl Ruler {
 impl Groups {
     fn remove(&mut self, key: &GroupKey, feed: &Feed) {
         if let Some(running) = self.running.remove(key) {
+            running.gone.cancel();
             self.by_id.remove(&running.id);
             feed.order(Order::Remove(running.id));
         }
