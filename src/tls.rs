@@ -1,13 +1,13 @@
 //! TLS for listeners: certificates that are read again when their files change, and those that clients show.
 //!
 //! ```text
-//! files ─▶ Tls::open ─▶ acceptor() ─▶ each new connection          peer_name ◀─ a client's verified certificate
+//! files ─▶ Tls::open ─▶ accept() ─▶ each new connection            peer_name ◀─ a client's verified certificate
 //!    └─ changed ─▶ watch: good → used from now on; bad → the old ones stay, said and counted
 //! ```
 //!
 //! Errors: [`TlsError`] names the file.
 
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use x509_certificate::X509Certificate;
 
@@ -25,6 +27,8 @@ use crate::telemetry::tls::TlsMetrics;
 
 /// How often files are looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// How long a handshake may take.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 /// Loki's `server.http_tls_config`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -99,6 +103,14 @@ impl Tls {
         TlsAcceptor::from(self.0.now.read().clone())
     }
 
+    /// Shakes hands over a new connection.
+    ///
+    /// # Errors
+    /// A handshake that fails; `TimedOut` for one that takes longer than it may.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        tokio::time::timeout(HANDSHAKE_WAIT, self.acceptor().accept(stream)).await?
+    }
+
     /// Takes over what changes in the files, until `stop`.
     pub async fn watch(self, metrics: TlsMetrics, stop: CancellationToken) {
         let mut seen = Files::read(&self.0.config).ok();
@@ -147,6 +159,16 @@ impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls").field("config", &self.0.config).finish_non_exhaustive()
     }
+}
+
+/// Authorities to trust, from a file in PEM.
+///
+/// # Errors
+/// What is wrong with it, behind its path.
+pub fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(&error))
 }
 
 /// The common name of the certificate that a client showed and that was verified.

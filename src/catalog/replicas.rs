@@ -50,6 +50,17 @@ impl Replicas {
         others.for_each(|(_, replica)| replica.drop_source(source));
     }
 
+    /// Adds rows to the replica of a peer, if there is one; rows that a file has already are left out.
+    fn append(&mut self, peer: &str, rows: ReplicaRows) {
+        self.source_moved(&rows.source, Some(peer));
+        let committed = self.committed.get(&rows.source).copied();
+        if let Some(replica) = self.by_peer.get_mut(peer)
+            && committed.is_none_or(|committed| rows.position > committed)
+        {
+            replica.append(&rows.tenant, &rows.source, rows.position, rows.rows, rows.seq);
+        }
+    }
+
     pub(super) fn parts(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<HeadPart>> {
         self.by_peer.values().flat_map(|replica| replica.parts(tenant))
     }
@@ -93,11 +104,10 @@ impl Catalog {
     /// Shows these rows as the recent ones of a peer, in place of those it had.
     pub fn replace_replica(&self, peer: &Arc<str>, rows: Vec<ReplicaRows>) {
         let mut inner = self.inner.lock();
-        let mut replica = Replica::default();
+        inner.replicas.by_peer.insert(peer.clone(), Replica::default());
         for rows in rows {
-            inner.add_to(peer, &mut replica, rows);
+            inner.replicas.append(peer, rows);
         }
-        inner.replicas.by_peer.insert(peer.clone(), replica);
         // Rows that were known before are the same rows; others came, or went into files.
         inner.changes.everything_changed();
     }
@@ -105,11 +115,8 @@ impl Catalog {
     /// Shows more rows of a peer.
     pub fn extend_replica(&self, peer: &Arc<str>, rows: ReplicaRows) {
         let mut inner = self.inner.lock();
-        let Some(mut replica) = inner.replicas.by_peer.remove(peer) else { return };
-        let times: Vec<i64> = rows.rows.column(0).as_primitive::<Int64Type>().values().to_vec();
-        inner.changes.rows_came(&rows.tenant, &times);
-        inner.add_to(peer, &mut replica, rows);
-        inner.replicas.by_peer.insert(peer.clone(), replica);
+        inner.changes.rows_came(&rows.tenant, rows.rows.column(0).as_primitive::<Int64Type>().values());
+        inner.replicas.append(peer, rows);
     }
 
     /// Rows and bytes of all replicas.
@@ -130,15 +137,4 @@ pub struct ReplicaRows {
     pub seq: IngestSeq,
     /// Schema `ROW_SCHEMA`.
     pub rows: RecordBatch,
-}
-
-impl super::Inner {
-    /// Rows that a file has already are not added.
-    fn add_to(&mut self, peer: &str, replica: &mut Replica, rows: ReplicaRows) {
-        self.replicas.source_moved(&rows.source, Some(peer));
-        let committed = self.replicas.committed.get(&rows.source).copied();
-        if committed.is_none_or(|committed| rows.position > committed) {
-            replica.append(&rows.tenant, &rows.source, rows.position, rows.rows, rows.seq);
-        }
-    }
 }

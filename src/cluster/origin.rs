@@ -104,10 +104,9 @@ impl Telling {
                 }
                 Stage::Told(mut unflushed) => match unflushed.parts.pop() {
                     Some((tenant, part, position)) => {
-                        let log = i64::try_from(unflushed.last_lsn.0).unwrap_or(i64::MAX);
                         let (source, position) = match (part.source(), position) {
                             (Some(source), Some(position)) => (source.clone(), position),
-                            _ => (self.origin.identity.clone(), log),
+                            _ => (self.origin.identity.clone(), unflushed.last_lsn.position()),
                         };
                         self.stage = Stage::Told(unflushed);
                         return Some(self.rows_frame(&tenant, part.rows(), &source, position, part.seq()));
@@ -135,17 +134,13 @@ impl Telling {
                     };
                     let (arrived, seq) = arrived?;
                     self.waiting_bytes.fetch_sub(arrived.rows.get_array_memory_size(), Ordering::Relaxed);
-                    let (source, position) = match &arrived.from {
-                        From::Log(lsn) => (self.origin.identity.clone(), i64::try_from(lsn.0).unwrap_or(i64::MAX)),
-                        From::Source(step) => (step.app_id.clone(), step.to),
-                    };
-                    let was_told = match &arrived.from {
-                        From::Log(lsn) => *lsn <= unflushed.last_lsn,
-                        From::Source(step) => unflushed.steps.get(&step.app_id).is_some_and(|told| step.to <= *told),
+                    let (source, position, told) = match &arrived.from {
+                        From::Log(lsn) => (&self.origin.identity, lsn.position(), Some(unflushed.last_lsn.position())),
+                        From::Source(step) => (&step.app_id, step.to, unflushed.steps.get(&step.app_id).copied()),
                     };
                     self.stage = Stage::Ready(unflushed);
-                    if !was_told {
-                        return Some(self.rows_frame(&arrived.tenant, &arrived.rows, &source, position, seq));
+                    if told.is_none_or(|told| position > told) {
+                        return Some(self.rows_frame(&arrived.tenant, &arrived.rows, source, position, seq));
                     }
                 }
             }

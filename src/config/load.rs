@@ -114,8 +114,7 @@ fn check(config: &Config) -> Vec<String> {
     problems.extend(config.compactor.problems());
     problems.extend(config.millrace.compaction.problems());
     problems.extend(config.millrace.syslog.problems(config.auth_enabled));
-    let is_shared = config.table_location().is_ok_and(|table| table.is_bucket()) || config.millrace.table.url.is_some();
-    problems.extend(config.millrace.cluster.problems(is_shared));
+    problems.extend(config.millrace.cluster.problems(config.table_is_shared()));
     problems
 }
 

@@ -141,6 +141,11 @@ struct Named {
 }
 
 impl Config {
+    /// Whether other processes may write the table too.
+    pub fn table_is_shared(&self) -> bool {
+        self.millrace.table.url.is_some() || self.table_location().is_ok_and(|table| table.is_bucket())
+    }
+
     /// Where the table lies.
     ///
     /// # Errors

@@ -105,11 +105,7 @@ impl Inner {
         if added.is_empty() {
             return Ok(());
         }
-        let step = TxnStep {
-            app_id: self.app_id.as_str().into(),
-            after: After::AnyLower,
-            to: i64::try_from(through.0).unwrap_or(i64::MAX),
-        };
+        let step = TxnStep { app_id: self.app_id.as_str().into(), after: After::AnyLower, to: through.position() };
         let txns = if through > flushed { vec![step] } else { Vec::new() };
         match self.table.commit(&added, &removed, &txns, OPERATION_WRITE).await {
             Ok(_) => {}

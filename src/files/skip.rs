@@ -69,7 +69,7 @@ pub async fn stretches_with(
         // A logfmt parser finds pairs in JSON, a JSON parser nothing in logfmt.
         let decides = match value.syntax {
             Syntax::Json => fields.is_split(row_group),
-            Syntax::Logfmt => fields.is_all(row_group, rows, Syntax::Logfmt),
+            Syntax::Logfmt => fields.is_logfmt(row_group, rows),
         };
         if decides && let Some(asked) = columns_that_decide(fields, row_group, value) {
             wanted = wanted & with_any(indexes, file, index, row_group, &asked).await?;

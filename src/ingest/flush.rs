@@ -276,7 +276,7 @@ impl Flusher {
     async fn commit(&self, head: &SealedHead, files: &[DataFile], flushed: Lsn) -> Result<Outcome, FlushError> {
         let mut steps = head.steps.clone();
         if head.last_lsn > flushed {
-            let to = i64::try_from(head.last_lsn.0).unwrap_or(i64::MAX);
+            let to = head.last_lsn.position();
             steps.push(TxnStep { app_id: self.app_id.clone(), after: After::AnyLower, to });
         }
         if files.is_empty() && steps.is_empty() {

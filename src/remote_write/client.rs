@@ -16,6 +16,7 @@ use super::settings::{ClientConfig, RemoteWriteConfig};
 use crate::derived::Forward;
 use crate::store::Sealing;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::authorities;
 use crate::types::ids::TenantId;
 use crate::types::sample::{Sample, SampleError};
 use crate::types::time::{Clock, NANOS_PER_SECOND};
@@ -277,10 +278,7 @@ fn http_client(config: &ClientConfig) -> Result<reqwest::Client, String> {
         .redirect(reqwest::redirect::Policy::none())
         .danger_accept_invalid_certs(config.tls_config.insecure_skip_verify);
     if let Some(file) = &config.tls_config.ca_file {
-        let pem = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| format!("{}: {error}", file.display()))?;
-        for certificate in certificates {
+        for certificate in authorities(file)? {
             builder = builder.add_root_certificate(certificate);
         }
     }

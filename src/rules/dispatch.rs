@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::flow::{Output, Round};
-use crate::rules::group::{GroupRound, Outcome, append};
+use crate::rules::group::{GroupRound, GroupWork, Outcome, append};
 use crate::rules::manager::{Ruler, Running};
 use crate::rules::model::RuleKind;
 use crate::rules::record::{named, recorded};
@@ -25,7 +25,7 @@ pub async fn dispatch(ruler: Arc<Ruler>, mut outputs: mpsc::Receiver<Output>) {
                 }
                 for (round, running, key) in ready {
                     let is_aligned = round.is_aligned;
-                    if running.rounds.try_send(round).is_err() && is_aligned {
+                    if running.work.try_send(GroupWork::Round(round)).is_err() && is_aligned {
                         let group = crate::rules::journal::group_key(&key.namespace, &key.group);
                         let labels = [key.tenant.as_str(), group.as_str()];
                         ruler.surroundings().metrics.missed.with_label_values(&labels).inc();
@@ -41,9 +41,7 @@ pub async fn dispatch(ruler: Arc<Ruler>, mut outputs: mpsc::Receiver<Output>) {
                 samples.extend(gone.iter().map(|series| Sample::stale(named(metric, labels, series), at)));
                 let metrics = &ruler.surroundings().metrics;
                 metrics.corrected.inc_by(samples.len() as u64);
-                // Behind the rounds that are on their way: what they say of a series that ended must not come last.
-                let round = GroupRound::correction(at, samples);
-                if running.rounds.send(round).await.is_err() {
+                if running.work.send(GroupWork::Corrected(samples)).await.is_err() {
                     tracing::debug!(tenant = %key.tenant, "a correction of a group that is gone");
                 }
             }
@@ -75,6 +73,5 @@ async fn record(ruler: &Ruler, tenant: &TenantId, running: &Running, round: Roun
             (Some(result), RuleKind::Alerting { .. }) => Outcome::Samples(result.map_err(|error| error.to_string())),
         });
     }
-    let (at, is_aligned, seconds) = (round.at, round.is_aligned, round.seconds);
-    GroupRound { at, is_aligned, outcomes, seconds, corrected: Vec::new() }
+    GroupRound { at: round.at, is_aligned: round.is_aligned, outcomes, seconds: round.seconds }
 }

@@ -74,15 +74,15 @@ pub struct GroupRound {
     pub is_aligned: bool,
     pub outcomes: Vec<Outcome>,
     pub seconds: Vec<f64>,
-    /// Samples of evaluations before, which late rows changed.
-    pub corrected: Vec<Sample>,
 }
 
-impl GroupRound {
-    /// No evaluation: samples that replace those of one before.
-    pub fn correction(at: UnixNanos, corrected: Vec<Sample>) -> Self {
-        GroupRound { at, is_aligned: false, outcomes: Vec::new(), seconds: Vec::new(), corrected }
-    }
+/// What a group is given to do, in this order: what a round says of a series that ended must not come behind its
+/// correction.
+#[derive(Debug)]
+pub enum GroupWork {
+    Round(GroupRound),
+    /// Samples that replace those of earlier rounds, which late rows changed.
+    Corrected(Vec<Sample>),
 }
 
 /// A group at work.
@@ -166,32 +166,30 @@ impl GroupTask {
         self.view.clone()
     }
 
-    /// Works until no more rounds come, or the group is `gone`: what a group installed in its place makes again must not
+    /// Works until no more comes, or the group is `gone`: what a group installed in its place makes again must not
     /// be followed by the end of a series that this one has not told yet.
-    pub async fn run(mut self, mut rounds: tokio::sync::mpsc::Receiver<GroupRound>, gone: CancellationToken) {
-        while let Some(round) = rounds.recv().await {
+    pub async fn run(mut self, mut work: tokio::sync::mpsc::Receiver<GroupWork>, gone: CancellationToken) {
+        while let Some(next) = work.recv().await {
             if gone.is_cancelled() {
                 return;
             }
-            if !round.corrected.is_empty() {
-                let stored = append(&self.surroundings.sink, &self.tenant, round.corrected).await;
-                if let Err(error) = stored {
-                    tracing::error!(error, tenant = %self.tenant, "corrections could not be stored");
+            match next {
+                GroupWork::Corrected(samples) => {
+                    if let Err(error) = append(&self.surroundings.sink, &self.tenant, samples).await {
+                        tracing::error!(error, tenant = %self.tenant, "corrections could not be stored");
+                    }
                 }
-                continue;
+                // An evaluation of a former life: judged already.
+                GroupWork::Round(round) if self.evaluated.is_some_and(|evaluated| round.at <= evaluated) => {}
+                GroupWork::Round(round) => self.evaluate(round).await,
             }
-            // An evaluation of a former life: judged already.
-            if self.evaluated.is_some_and(|evaluated| round.at <= evaluated) {
-                continue;
-            }
-            self.evaluate(round).await;
         }
     }
 
     /// Makes one evaluation.
     pub async fn evaluate(&mut self, round: GroupRound) {
         let started = self.surroundings.clock.now();
-        let GroupRound { at, is_aligned, outcomes, seconds, .. } = round;
+        let GroupRound { at, is_aligned, outcomes, seconds } = round;
         let mut alerts_changed = false;
         for (number, (outcome, seconds)) in outcomes.into_iter().zip(seconds).enumerate() {
             if matches!(outcome, Outcome::Skip) || (matches!(outcome, Outcome::Ask) && !is_aligned) {

@@ -22,7 +22,7 @@ use crate::flow::{Feed, FlowError, FlowGroup, FlowRule, FlowStatus, GroupId, Ord
 use crate::query::Engine;
 use crate::rules::directory::{BadFile, Namespaces, RuleDirectories, StoreError};
 use crate::rules::expr::RuleExpr;
-use crate::rules::group::{GroupRound, GroupTask, Surroundings};
+use crate::rules::group::{GroupTask, GroupWork, Surroundings};
 use crate::rules::hydrate::{Past, hydrate};
 use crate::rules::journal::group_key;
 use crate::rules::model::RuleGroup;
@@ -101,8 +101,8 @@ pub(super) struct Running {
     pub(super) interval_ns: i64,
     pub(super) labels: Vec<BTreeMap<String, String>>,
     pub(super) view: Arc<Mutex<GroupView>>,
-    pub(super) rounds: mpsc::Sender<GroupRound>,
-    /// Rung when the group is removed: rounds that wait are another's to make again.
+    pub(super) work: mpsc::Sender<GroupWork>,
+    /// Rung when the group is removed: what waits is another's to make again.
     pub(super) gone: CancellationToken,
 }
 
@@ -337,13 +337,13 @@ impl Ruler {
             parts.surroundings.clone(),
         );
         let evaluated = task.evaluated();
-        let (rounds, received) = mpsc::channel(ROUNDS_MAX);
+        let (work, received) = mpsc::channel(ROUNDS_MAX);
         let running = Running {
             id,
             labels: group.rules.iter().map(|rule| rule.all_labels(&group)).collect(),
             interval_ns: timing.interval_ns,
             view: task.view(),
-            rounds,
+            work,
             gone: CancellationToken::new(),
             group: group.clone(),
         };

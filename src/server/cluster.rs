@@ -9,6 +9,7 @@ use crate::cluster::{Origin, PeerParts, follow_peers};
 use crate::config::Config;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::authorities;
 
 /// What others may ask of this process; none where they share no secret.
 pub(super) fn face(config: &Config, store: &Store) -> Result<Option<ClusterFace>, AnyError> {
@@ -35,9 +36,7 @@ pub(super) fn follow(
     let Some(face) = face.filter(|_| !settings.peers.is_empty()) else { return Ok(()) };
     let mut http = reqwest::Client::builder().no_proxy();
     if let Some(path) = &settings.ca_file {
-        let pem = std::fs::read(path);
-        let pem = pem.map_err(|error| format!("millrace.cluster.ca_file: {}: {error}", path.display()))?;
-        for certificate in reqwest::Certificate::from_pem_bundle(&pem)? {
+        for certificate in authorities(path).map_err(|error| format!("millrace.cluster.ca_file: {error}"))? {
             http = http.add_root_certificate(certificate);
         }
     }

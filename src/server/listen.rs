@@ -24,8 +24,6 @@ use crate::api::tenant::{Peer, PeerCertificate};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{Tls, peer_name};
 
-/// How long a handshake may take.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Connections that are ready and wait to be served.
 const READY_MAX: usize = 64;
 /// After a failure to accept, such as for want of file descriptors.
@@ -114,18 +112,16 @@ async fn accept(listener: TcpListener, settings: ListenSettings, ready: mpsc::Se
         let (tls, ready) = (settings.tls.clone(), ready.clone());
         tokio::spawn(async move {
             let metrics = open.metrics.clone();
-            let ready_to_serve = tokio::time::timeout(HANDSHAKE_WAIT, shake_hands(stream, tls)).await;
-            match ready_to_serve {
-                Ok(Ok((stream, certificate))) => {
+            match shake_hands(stream, tls).await {
+                Ok((stream, certificate)) => {
                     let peer = Peer { address: Some(address), certificate };
                     // Nobody serves any more: the connection closes.
                     let _ = ready.send(Connection { stream, peer, _open: open }).await;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     metrics.tls.failed_handshakes.inc();
                     tracing::debug!(%error, %address, "a handshake failed");
                 }
-                Err(_) => metrics.tls.failed_handshakes.inc(),
             }
         });
     }
@@ -134,7 +130,7 @@ async fn accept(listener: TcpListener, settings: ListenSettings, ready: mpsc::Se
 async fn shake_hands(stream: TcpStream, tls: Option<Tls>) -> io::Result<(Socket, Option<PeerCertificate>)> {
     stream.set_nodelay(true)?;
     let Some(tls) = tls else { return Ok((Socket::Plain(stream), None)) };
-    let stream = tls.acceptor().accept(stream).await?;
+    let stream = tls.accept(stream).await?;
     let certificate = peer_name(stream.get_ref().1).map(|common_name| PeerCertificate { common_name });
     Ok((Socket::Tls(Box::new(stream)), certificate))
 }

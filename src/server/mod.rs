@@ -61,6 +61,9 @@ const WAL_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// How long the last samples of stages may take.
 const STAGES_STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// How long giving back the lease of the upkeep may take.
+const LEASE_STOP_WAIT: Duration = Duration::from_secs(5);
+
 /// HTTP connections at once; more are closed. A process rarely has more file descriptors.
 const HTTP_CONNECTIONS_MAX: usize = 50_000;
 
@@ -89,7 +92,7 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     let overrides = watch_overrides(&config, &limits, &metrics)?;
     let face = derived.face();
     let rules = rules::start(&config, &store, &metrics, &clock, &face).await?;
-    let (upkeep, charge) = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
+    let (upkeep, lease) = upkeep::start(&config, &mut store, limits.clone(), metrics.clone(), clock.clone())?;
     let keeper = audit::start(&config, &store, &metrics, &clock)?;
     let ready = Readiness::default();
     let stopping = CancellationToken::new();
@@ -160,7 +163,9 @@ pub async fn run(config: Config, log_level: LogLevel) -> Result<(), AnyError> {
     keeper.stop().await;
     derived.close().await;
     tokio::task::spawn_blocking(move || upkeep.stop()).await?;
-    charge.give_back().await;
+    if !lease.shutdown(LEASE_STOP_WAIT).await.is_empty() {
+        tracing::warn!("the lease of the upkeep was not given back in time; it ends by itself");
+    }
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -231,7 +236,6 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
         Fsync::Never => FsyncPolicy::Never,
     };
     let table = config.table_location()?;
-    let is_shared = table.is_bucket() || own.table.url.is_some();
     Ok(StoreSettings {
         data_dir: config.data_dir(),
         table,
@@ -239,7 +243,7 @@ pub fn store_settings(config: &Config) -> Result<StoreSettings, AnyError> {
         cache: BlockCache::open(&config.cache_limits())
             .map_err(|error| format!("millrace.cache.directory: {error}"))?,
         sealing: config.sealing()?,
-        follow_interval: is_shared.then(|| own.table.follow_interval.to_std()),
+        follow_interval: config.table_is_shared().then(|| own.table.follow_interval.to_std()),
         layout: own.table.lines,
         flush: FlushLimits { bytes_max: bytes(own.flush.max_bytes), age_max_ns: own.flush.max_age.nanos() },
         wal: WalConfig {

@@ -1,16 +1,13 @@
 //! Starts the table's upkeep, in one of the processes that share the table.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::store::Store;
 use crate::config::Config;
 use crate::ingest::overrides::LimitsOf;
 use crate::lease::Lease;
 use crate::store::Location;
+use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::types::time::Clock;
 use crate::upkeep::deletes::SigningKey;
@@ -19,31 +16,15 @@ use crate::upkeep::{Upkeep, UpkeepParts};
 /// Looks for commits of other processes for each look for their deletes, which are rare.
 const FOLLOWS_A_LOOK: u32 = 5;
 
-/// How long giving back the lease may take.
-const GIVE_BACK_WAIT: Duration = Duration::from_secs(5);
-
-/// Keeps the lease of the upkeep, where it needs one.
-pub(super) struct Charge(Option<(JoinHandle<()>, CancellationToken)>);
-
-impl Charge {
-    /// Gives it back, so that another process can go on at once. The upkeep has stopped.
-    pub(super) async fn give_back(self) {
-        let Some((keeping, stop)) = self.0 else { return };
-        stop.cancel();
-        if tokio::time::timeout(GIVE_BACK_WAIT, keeping).await.is_err() {
-            tracing::warn!("the lease of the upkeep was not given back in time; it ends by itself");
-        }
-    }
-}
-
-/// Starts it over an open store.
+/// Starts it over an open store. Where it needs a lease a task keeps it: to be stopped behind the upkeep, so that another
+/// process can go on at once.
 pub(super) fn start(
     config: &Config,
     store: &mut Store,
     limits: LimitsOf,
     metrics: Arc<Metrics>,
     clock: Clock,
-) -> Result<(Upkeep, Charge), super::AnyError> {
+) -> Result<(Upkeep, Tasks), super::AnyError> {
     let own_key = || config.data_dir().join("erasure.pem");
     let signing_key = SigningKey::open_or_make(&config.millrace.erasure.key_file.clone().unwrap_or_else(own_key))?;
     let lease = store.follow_interval.is_some().then(|| {
@@ -51,11 +32,11 @@ pub(super) fn start(
         let term = config.millrace.table.lease_term.to_std();
         Lease::new(store.objects.clone(), &store.root, "upkeep", &label, term)
     });
-    let charge = Charge(lease.clone().map(|lease| {
+    let keeping = Tasks::new();
+    if let Some(lease) = lease.clone() {
         show_lease(&metrics, &lease);
-        let stop = CancellationToken::new();
-        (tokio::spawn(lease.keep(stop.clone())), stop)
-    }));
+        keeping.spawn("lease", |stop| lease.keep(stop));
+    }
     let upkeep = Upkeep::start(UpkeepParts {
         catalog: store.shard.catalog().clone(),
         table: store.table.clone(),
@@ -81,7 +62,7 @@ pub(super) fn start(
     if let Some(every) = store.follow_interval {
         tokio::spawn(upkeep.clone().follow_deletes(every * FOLLOWS_A_LOOK));
     }
-    Ok((upkeep, charge))
+    Ok((upkeep, keeping))
 }
 
 fn show_lease(metrics: &Metrics, lease: &Arc<Lease>) {

@@ -64,6 +64,11 @@ impl Lsn {
     pub fn next(self) -> Self {
         Lsn(self.0 + 1)
     }
+
+    /// As the table keeps how far a log has come.
+    pub fn position(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
 }
 
 impl fmt::Display for Lsn {

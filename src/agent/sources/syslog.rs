@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -22,8 +21,6 @@ use crate::tls::Tls;
 const CONNECTIONS_MAX: usize = 1_024;
 /// The largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
-/// How long a handshake of TLS may take.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 struct Listener {
     config: SyslogConfig,
@@ -87,10 +84,9 @@ impl Listener {
     /// Reads what the connection has, decrypted where it is encrypted.
     async fn take(&self, stream: TcpStream, from: SocketAddr) {
         let Some(tls) = &self.tls else { return self.connection(stream, from).await };
-        match tokio::time::timeout(HANDSHAKE_WAIT, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => self.connection(stream, from).await,
-            Ok(Err(error)) => tracing::warn!(%error, %from, "a syslog connection failed in its handshake of TLS"),
-            Err(_) => tracing::warn!(%from, "a syslog connection did not end its handshake of TLS"),
+        match tls.accept(stream).await {
+            Ok(stream) => self.connection(stream, from).await,
+            Err(error) => tracing::warn!(%error, %from, "a syslog connection failed in its handshake of TLS"),
         }
     }
 

@@ -41,8 +41,9 @@ static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCom
 /// How the JDBC driver and `\dT` ask for types that are no rows of a table: with a subquery that has one row only for those
 /// who know the catalog's keys.
 static IS_COMPOSITE: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"\( *SELECT c\.relkind = 'c' FROM pg_catalog\.pg_class c WHERE c\.oid = t\.typrelid *\)";
-    Regex::new(&format!("(?i){}", words.replace(' ', r"\s+").replace(r"\s+*", r"\s*"))).expect("a good pattern")
+    let text = r"(?ix) \( \s* SELECT \s+ c\.relkind \s+ = \s+ 'c' \s+ FROM \s+ pg_catalog\.pg_class \s+ c
+        \s+ WHERE \s+ c\.oid \s+ = \s+ t\.typrelid \s* \)";
+    Regex::new(text).expect("a good pattern")
 });
 
 /// How the JDBC driver asks whether a type is an array: functions are kept by their names here.

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A text that is looked for is cut at `"`: no value has one unescaped, so a part lies within one value or within what
-//! is between two values. Where there is logfmt it is cut at spaces and `=` too: values without quotes have none. A row group has the text only if each part is in an id column or has all its trigrams set.
+//! is between two values. Where there is logfmt it is cut at spaces and `=` too: values without quotes have none.
+//! A row group has the text only if each part is in an id column or has all its trigrams set.
 
 use std::ops::Range;
 

@@ -115,13 +115,9 @@ impl FieldIndex {
         self.groups[row_group].is_split()
     }
 
-    /// Whether every line of a row group was taken apart as this.
-    pub(in crate::files) fn is_all(&self, row_group: usize, rows: u64, syntax: Syntax) -> bool {
-        let group = &self.groups[row_group];
-        match syntax {
-            Syntax::Json => group.is_split() && group.logfmt_rows == 0,
-            Syntax::Logfmt => group.is_split() && group.logfmt_rows == rows,
-        }
+    /// Whether all `rows` lines of a row group were taken apart as logfmt.
+    pub(in crate::files) fn is_logfmt(&self, row_group: usize, rows: u64) -> bool {
+        self.groups[row_group].logfmt_rows == rows
     }
 
     /// Whether a value in a row group may have escapes, so that it is another text than what the line has.

@@ -26,8 +26,6 @@ const BATCH_MESSAGES_MAX: usize = 4_096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes read from a connection at once.
 const READ_BYTES: usize = 16 << 10;
-/// How long a handshake of TLS may take.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 /// Takes datagrams, one message each.
 pub(super) async fn receive_datagrams(
@@ -127,13 +125,12 @@ impl TcpDoor {
     /// Reads what the connection has, decrypted where it is encrypted.
     async fn take(&self, stream: TcpStream, from: IpAddr, stop: CancellationToken) {
         let Some(tls) = &self.tls else { return self.read(stream, from, stop).await };
-        match tokio::time::timeout(HANDSHAKE_WAIT, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => self.read(stream, from, stop).await,
-            Ok(Err(error)) => {
+        match tls.accept(stream).await {
+            Ok(stream) => self.read(stream, from, stop).await,
+            Err(error) => {
                 self.door.metrics.tls.failed_handshakes.inc();
                 tracing::warn!(%error, %from, "syslog: a handshake of TLS failed");
             }
-            Err(_) => self.door.metrics.tls.failed_handshakes.inc(),
         }
     }
 

@@ -156,14 +156,8 @@ async fn evaluate_until(
             world.clock.set(UnixNanos(at));
             let rules = task.rules();
             let outcomes = (0..rules).map(|_| Outcome::Ask).collect();
-            task.evaluate(GroupRound {
-                at: UnixNanos(at),
-                is_aligned: true,
-                outcomes,
-                seconds: vec![0.0; rules],
-                corrected: Vec::new(),
-            })
-            .await;
+            task.evaluate(GroupRound { at: UnixNanos(at), is_aligned: true, outcomes, seconds: vec![0.0; rules] })
+                .await;
             *next += *every;
         }
     }
