@@ -30,6 +30,14 @@ pub enum Phase {
     Running,
 }
 
+/// What the watermark brought about.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) rounds: Vec<Round>,
+    /// Groups without a former life, and the interval after which they begin.
+    pub(super) began: Vec<(GroupId, UnixNanos)>,
+}
+
 /// What is told of a group.
 #[derive(Debug, Clone)]
 pub struct GroupStatus {
@@ -181,13 +189,16 @@ impl GroupRun {
     }
 
     /// Makes the evaluations that the watermark allows.
-    pub(super) fn evaluate(&mut self, watermark: UnixNanos, now: UnixNanos, catch_up_ns: i64, rounds: &mut Vec<Round>) {
+    pub(super) fn evaluate(&mut self, watermark: UnixNanos, now: UnixNanos, catch_up_ns: i64, due: &mut Due) {
         if self.phase != Phase::Running {
             return;
         }
         let interval = self.timing.interval_ns;
         let last_due = watermark.0.div_euclid(interval) * interval;
-        let evaluated = self.evaluated.get_or_insert(UnixNanos(last_due));
+        let evaluated = self.evaluated.get_or_insert_with(|| {
+            due.began.push((self.id, UnixNanos(last_due)));
+            UnixNanos(last_due)
+        });
         let oldest = watermark.0.saturating_sub(catch_up_ns).div_euclid(interval) * interval;
         if evaluated.0 < oldest {
             *evaluated = UnixNanos(oldest);
@@ -197,13 +208,13 @@ impl GroupRun {
             if next > last_due {
                 break;
             }
-            rounds.push(self.round(UnixNanos(next), true));
+            due.rounds.push(self.round(UnixNanos(next), true));
             self.evaluated = Some(UnixNanos(next));
             self.forget();
         }
         let caught_up = self.evaluated.is_some_and(|at| at.0 >= last_due);
         if caught_up && now.0.saturating_sub(self.between_made.0) >= PAUSE_NS {
-            self.evaluate_between(watermark, now, rounds);
+            self.evaluate_between(watermark, now, &mut due.rounds);
         }
     }
 
@@ -280,6 +291,8 @@ impl GroupRun {
             let open = horizon.open.min(horizon.evaluated);
             operator.forget_before(open);
             rule.answered = rule.answered.split_off(&open);
+            // Without their panes they would seem to have no rows.
+            rule.changed = rule.changed.split_off(&open);
         }
     }
 

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::flow::feed::{Feed, Item};
-use crate::flow::group::{GroupRun, GroupStatus};
+use crate::flow::group::{Due, GroupRun, GroupStatus};
 use crate::flow::narrowing::Narrowing;
 use crate::flow::operator::{RuleOperator, Samples};
 use crate::flow::watermark::{Watermark, WatermarkLimits};
@@ -67,6 +67,8 @@ pub enum Order {
 /// What the thread tells rules.
 #[derive(Debug)]
 pub enum Output {
+    /// Groups without a former life begin after these intervals; said before their first rounds.
+    Began(Vec<(GroupId, UnixNanos)>),
     /// In the order of groups and times.
     Rounds(Vec<Round>),
     /// Late rows changed what was evaluated: samples at `at`.
@@ -228,10 +230,10 @@ impl Runner {
                 reached.insert(tenant, at);
             }
         }
-        let mut rounds = Vec::new();
+        let mut due = Due::default();
         for (id, group) in &mut self.groups {
             let Some(watermark) = reached.get(group.tenant()) else { continue };
-            group.evaluate(*watermark, now, self.limits.catch_up_ns, &mut rounds);
+            group.evaluate(*watermark, now, self.limits.catch_up_ns, &mut due);
             group.correct(now, *id, outputs);
         }
         let mut shown = self.status.groups.lock();
@@ -244,6 +246,10 @@ impl Runner {
             shown.insert(tenant.clone(), at);
         }
         drop(shown);
+        let Due { mut rounds, began } = due;
+        if !began.is_empty() {
+            outputs.push(Output::Began(began));
+        }
         if !rounds.is_empty() {
             // Those of one time together, so that what is recorded at a time is there for all that read it.
             rounds.sort_by_key(|round: &Round| round.at);

@@ -159,6 +159,7 @@ fn take(outputs: &mut mpsc::Receiver<Output>, rule_count: usize, answers: &mut [
                     answer.remove(labels);
                 });
             }
+            Output::Began(_) => panic!("the group has a former life"),
             Output::Stale(_) => panic!("no source goes"),
         }
     }
@@ -276,6 +277,34 @@ fn run(rows: Vec<Row>, order: Vec<prop::sample::Index>, known: usize) {
             }
         }
     }
+}
+
+#[test]
+fn a_group_without_a_former_life_says_where_it_begins() {
+    let (id, now) = (GroupId(1), UnixNanos(START + 100 * S));
+    let timing = Timing { interval_ns: INTERVAL, query_offset_ns: 0, lateness_ns: 0, between: false };
+    let run = |evaluated| {
+        let mut group = super::group::GroupRun::new(FlowGroup {
+            id,
+            tenant: TenantId::single(),
+            timing,
+            evaluated,
+            rules: Vec::new(),
+        });
+        group.on_mark();
+        group.on_past(Ok(Vec::new()), now);
+        let mut found = Vec::new();
+        for second in [90, 95, 130] {
+            let mut due = super::group::Due::default();
+            group.evaluate(UnixNanos(START + second * S), now, 3600 * S, &mut due);
+            let rounds: Vec<UnixNanos> = due.rounds.iter().map(|round| round.at).collect();
+            found.push((due.began, rounds));
+        }
+        found
+    };
+    let at = |minute: i64| UnixNanos(START + minute * INTERVAL);
+    assert_eq!(run(None), [(vec![(id, at(1))], vec![]), (vec![], vec![]), (vec![], vec![at(2)])]);
+    assert_eq!(run(Some(at(0))), [(vec![], vec![at(1)]), (vec![], vec![]), (vec![], vec![at(2)])]);
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! From the flow thread to the groups: what operators recorded is stored first, in the order of time, so that
-//! whatever reads it at that time finds it.
+//! whatever reads it at that time finds it. Where a group begins is on disk before anything of it is recorded: a life
+//! that was killed early is gone on from, and leaves no window out.
 
 use std::sync::Arc;
 
@@ -32,6 +33,17 @@ pub async fn dispatch(ruler: Arc<Ruler>, mut outputs: mpsc::Receiver<Output>) {
                         tracing::warn!(tenant = %key.tenant, group, "a rule group is too slow; an evaluation is left out");
                     }
                 }
+            }
+            Output::Began(groups) => {
+                for (group, at) in groups {
+                    let Some((key, running)) = ruler.running(group) else { continue };
+                    let of_group = crate::rules::journal::group_key(&key.namespace, &key.group);
+                    ruler.surroundings().states.began(&key.tenant, &of_group, at);
+                    if running.work.send(GroupWork::Began(at)).await.is_err() {
+                        tracing::debug!(tenant = %key.tenant, "a group that is gone begins");
+                    }
+                }
+                ruler.surroundings().states.write().await;
             }
             Output::Corrected { group, rule, at, changed, gone } => {
                 let Some((key, running)) = ruler.running(group) else { continue };

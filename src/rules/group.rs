@@ -80,6 +80,8 @@ pub struct GroupRound {
 /// correction.
 #[derive(Debug)]
 pub enum GroupWork {
+    /// It has no former life and begins after this interval.
+    Began(UnixNanos),
     Round(GroupRound),
     /// Samples that replace those of earlier rounds, which late rows changed.
     Corrected(Vec<Sample>),
@@ -174,6 +176,9 @@ impl GroupTask {
                 return;
             }
             match next {
+                GroupWork::Began(at) => {
+                    self.evaluated.get_or_insert(at);
+                }
                 GroupWork::Corrected(samples) => {
                     if let Err(error) = append(&self.surroundings.sink, &self.tenant, samples).await {
                         tracing::error!(error, tenant = %self.tenant, "corrections could not be stored");

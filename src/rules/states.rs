@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::rules::journal::{GroupState, Journal, TenantState};
 use crate::types::ids::TenantId;
 use crate::types::sample::SampleSink;
+use crate::types::time::UnixNanos;
 
 /// Share it behind an `Arc`.
 pub struct States {
@@ -56,6 +57,14 @@ impl States {
     pub fn put(&self, tenant: &TenantId, group: &str, state: GroupState) {
         let mut memory = self.memory.lock();
         memory.tenants.entry(tenant.clone()).or_default().groups.insert(group.to_owned(), state);
+        memory.dirty.insert(tenant.clone());
+    }
+
+    /// A group begins after this interval, unless its state says otherwise.
+    pub fn began(&self, tenant: &TenantId, group: &str, at: UnixNanos) {
+        let mut memory = self.memory.lock();
+        let state = memory.tenants.entry(tenant.clone()).or_default().groups.entry(group.to_owned()).or_default();
+        state.evaluated_ns.get_or_insert(at.0);
         memory.dirty.insert(tenant.clone());
     }
 
