@@ -35,6 +35,20 @@ pub enum AgentCommand {
     },
 }
 
+/// Takes no huge pages, of which small allocations here and there would fill little: an agent lives beside what it watches.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate among the dependencies sets this of a process")]
+fn spare_memory() {
+    // SAFETY: numbers go in and one comes out.
+    let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0;
+    if refused {
+        tracing::debug!("huge pages stay; they cost memory");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn spare_memory() {}
+
 #[derive(Debug, Args)]
 pub struct PipelineArgs {
     #[command(subcommand)]
@@ -108,6 +122,7 @@ impl Agent {
         }
         let server = &settings.config.server;
         logging::init(&server.log_level, &server.log_format)?;
+        spare_memory();
         for note in settings.notes.iter().chain(&notes) {
             tracing::warn!("{note}");
         }

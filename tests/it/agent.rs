@@ -59,6 +59,12 @@ impl Agent {
         }
     }
 
+    /// Whether it could be given huge pages, where the kernel says so.
+    fn may_take_huge_pages(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("THP_enabled:") && line.ends_with('1'))
+    }
+
     fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -190,6 +196,7 @@ fn files_arrive_masked_and_the_agent_shows_itself() {
             false => Err(format!("{found:?}")),
         }
     });
+    assert!(!agent.may_take_huge_pages());
     assert_eq!(agent.get("/ready"), (200, "Ready".to_owned()));
     assert!(agent.get("/targets").1.contains("gateway.log"));
     let metrics = agent.get("/metrics").1;
