@@ -7,6 +7,8 @@
 //! Invariant: a `StreamRef` never changes its meaning; refs of one tenant are dense from 0.
 //! Two label sets never share a ref, whatever their hashes do.
 
+mod choices;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use parking_lot::RwLock;
 use crate::types::audit_stream::is_audit_stream;
 use crate::types::ids::TenantId;
 use crate::types::labels::Labels;
+
+pub use choices::{Choices, ChoicesStats};
 
 /// A stream of one tenant within this process; not stable across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +38,8 @@ pub struct Stream {
 #[derive(Debug, Default)]
 pub struct TenantStreams {
     inner: RwLock<Interned>,
+    /// Where choices are kept, and the tenant's number there; none for lists of one query.
+    choices: Option<(Choices, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +75,7 @@ impl Stream {
 impl TenantStreams {
     /// A list that is only read, by place; streams in it may be equal.
     pub fn detached(list: Vec<Arc<Stream>>) -> Self {
-        TenantStreams { inner: RwLock::new(Interned { list, ..Interned::default() }) }
+        TenantStreams { inner: RwLock::new(Interned { list, ..Interned::default() }), choices: None }
     }
 
     /// The ref of the stream with these labels, new if need be.
@@ -106,6 +112,19 @@ impl TenantStreams {
         self.inner.read().list.clone()
     }
 
+    /// Whether a selector chooses each of the streams that are known now, by ref. `selector` is its text, which decides
+    /// what `matches` answers.
+    pub fn chosen(&self, selector: &str, matches: impl Fn(&Labels) -> bool) -> Arc<[bool]> {
+        let ask = |from: usize| {
+            let later = self.inner.read().list[from..].to_vec();
+            later.iter().map(|stream| matches(&stream.labels)).collect::<Vec<bool>>()
+        };
+        match &self.choices {
+            Some((choices, tenant)) => choices.of(*tenant, selector, self.len(), ask),
+            None => ask(0).into(),
+        }
+    }
+
     /// How many are known now, and which of them are of audit records.
     pub fn len_and_audit(&self) -> (usize, Vec<StreamRef>) {
         let inner = self.inner.read();
@@ -125,6 +144,7 @@ impl TenantStreams {
 #[derive(Debug, Default)]
 pub struct Streams {
     tenants: RwLock<HashMap<TenantId, Arc<TenantStreams>>>,
+    choices: Choices,
 }
 
 impl Streams {
@@ -132,7 +152,19 @@ impl Streams {
         if let Some(streams) = self.tenants.read().get(tenant) {
             return streams.clone();
         }
-        self.tenants.write().entry(tenant.clone()).or_default().clone()
+        let mut tenants = self.tenants.write();
+        // None ever leaves: the number is this tenant's alone.
+        let number = tenants.len();
+        let new = || {
+            let choices = Some((self.choices.clone(), number));
+            Arc::new(TenantStreams { choices, ..TenantStreams::default() })
+        };
+        tenants.entry(tenant.clone()).or_insert_with(new).clone()
+    }
+
+    /// What selectors chose.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
     }
 }
 
@@ -151,5 +183,33 @@ mod tests {
         assert!(b.is_empty());
         assert_eq!(a.get(StreamRef(1)).labels.get("x"), Some("2"));
         assert!(a.intern("[]").is_err());
+    }
+
+    #[test]
+    fn a_selector_is_asked_of_each_stream_once() {
+        let streams = Streams::default();
+        let (a, b) = ("a", "b");
+        let [a, b] = [a, b].map(|tenant| streams.tenant(&TenantId::parse(tenant).expect("valid")));
+        for x in ["1", "2"] {
+            a.intern(&format!(r#"{{"x":"{x}"}}"#)).expect("valid");
+        }
+        b.intern(r#"{"x":"1"}"#).expect("valid");
+        let asked = std::cell::RefCell::new(Vec::new());
+        let choose = |streams: &TenantStreams, selector: &str, value: &str| {
+            let chosen = streams.chosen(selector, |labels| {
+                asked.borrow_mut().push(labels.get("x").unwrap_or("").to_owned());
+                labels.get("x") == Some(value)
+            });
+            (chosen.to_vec(), asked.take())
+        };
+        let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(choose(&a, r#"{x="1"}"#, "1"), (vec![true, false], text(&["1", "2"])));
+        assert_eq!(choose(&a, r#"{x="1"}"#, "1"), (vec![true, false], text(&[])));
+        assert_eq!(choose(&a, r#"{x="2"}"#, "2"), (vec![false, true], text(&["1", "2"])), "another selector");
+        assert_eq!(choose(&b, r#"{x="1"}"#, "1"), (vec![true], text(&["1"])), "another tenant");
+        a.intern(r#"{"x":"1","y":"z"}"#).expect("valid");
+        assert_eq!(choose(&a, r#"{x="1"}"#, "1"), (vec![true, false, true], text(&["1"])), "the new one alone");
+        let ChoicesStats { hits, misses, .. } = streams.choices().stats();
+        assert_eq!((hits, misses), (1, 4));
     }
 }

@@ -12,7 +12,10 @@ use crate::types::labels::Labels;
 
 /// All matchers of one selector. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct LabelSelector(Arc<[CompiledMatcher]>);
+pub struct LabelSelector {
+    matchers: Arc<[CompiledMatcher]>,
+    text: Arc<str>,
+}
 
 #[derive(Debug)]
 struct CompiledMatcher {
@@ -41,7 +44,8 @@ impl LabelSelector {
             };
             Ok(CompiledMatcher { name: matcher.name.clone(), test })
         });
-        Ok(LabelSelector(compiled.collect::<Result<Vec<_>, String>>()?.into()))
+        let compiled = compiled.collect::<Result<Vec<_>, String>>()?.into();
+        Ok(LabelSelector { matchers: compiled, text: print_matchers(matchers).into() })
     }
 
     /// Reads `{a="b", c=~"d.*"}`; answers the selector and its canonical text.
@@ -53,9 +57,14 @@ impl LabelSelector {
         Ok((Self::compile(&matchers)?, print_matchers(&matchers)))
     }
 
+    /// Its canonical text, which no other selector has.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A missing label counts as the empty string.
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.0.iter().all(|matcher| {
+        self.matchers.iter().all(|matcher| {
             let value = labels.get(&matcher.name).unwrap_or("");
             match &matcher.test {
                 Test::Equal(wanted) => value == wanted,

@@ -1,5 +1,7 @@
 //! Stream selectors over the streams of a tenant: which of them a query asks for.
 
+use std::sync::Arc;
+
 use crate::logql::ast::Matcher;
 use crate::logql::selector::LabelSelector;
 use crate::query::QueryError;
@@ -12,13 +14,18 @@ pub struct Selector(LabelSelector);
 
 /// A set of streams, by ref.
 #[derive(Debug, Clone, Default)]
-pub struct StreamSet(Vec<bool>);
+pub struct StreamSet(Arc<[bool]>);
 
 impl Selector {
     /// # Errors
     /// `BadInput` for a regex that does not compile.
     pub fn compile(matchers: &[Matcher]) -> Result<Self, QueryError> {
         LabelSelector::compile(matchers).map(Selector).map_err(QueryError::BadInput)
+    }
+
+    /// Its canonical text.
+    pub fn text(&self) -> &str {
+        self.0.text()
     }
 
     /// A missing label counts as the empty string.
@@ -29,7 +36,7 @@ impl Selector {
 
 impl StreamSet {
     /// From one flag a stream, by ref.
-    pub fn from_flags(flags: Vec<bool>) -> Self {
+    pub fn from_flags(flags: Arc<[bool]>) -> Self {
         StreamSet(flags)
     }
 

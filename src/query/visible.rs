@@ -99,16 +99,18 @@ impl VisibleStreams {
 
     /// The shown streams that `selector` matches.
     pub fn choose(&self, selector: &Selector) -> Arc<[ChosenPart]> {
-        let all = self.streams.all();
+        let chosen = self.streams.chosen(selector.text(), |labels| selector.matches(labels));
         let choose = |part: &VisiblePart| {
             let from = part.offset as usize;
-            let to = part.sights.as_ref().map_or(all.len(), |sights| from + sights.shown.len());
-            let flags = all[from..to].iter().enumerate();
-            let flags = flags.map(|(own, stream)| part.shows_own(own) && selector.matches(&stream.labels));
+            let to = part.sights.as_ref().map_or(chosen.len(), |sights| from + sights.shown.len());
+            let flags: Arc<[bool]> = match part.shows_all_of(to) {
+                true => chosen.clone(),
+                false => (from..to).map(|at| chosen[at] && part.shows_own(at - from)).collect(),
+            };
             ChosenPart {
                 tenant: part.tenant.clone(),
                 offset: part.offset,
-                streams: StreamSet::from_flags(flags.collect()),
+                streams: StreamSet::from_flags(flags),
                 hides: part.hides(),
                 masks: part.sights.as_ref().and_then(|sights| sights.masks.clone()),
             }
@@ -139,6 +141,11 @@ impl VisiblePart {
             None => !self.audit.is_empty(),
             Some(sights) => sights.shown.iter().any(|shown| !shown),
         }
+    }
+
+    /// Whether it is the whole view, and its first `count` streams are all shown.
+    fn shows_all_of(&self, count: usize) -> bool {
+        self.sights.is_none() && self.audit.is_empty() && count <= self.known
     }
 
     /// The view ref of the tenant's stream `own`.

@@ -350,6 +350,11 @@ fn show_store_in_metrics(metrics: &Metrics, store: &Store) {
         for (outcome, count) in [("hit", results.hits), ("miss", results.misses), ("stale", results.stale)] {
             metrics.results_cache_requests.with_label_values(&[outcome]).set(count as f64);
         }
+        let chosen = catalog.streams().choices().stats();
+        metrics.selector_cache_bytes.set(chosen.bytes as f64);
+        for (outcome, count) in [("hit", chosen.hits), ("miss", chosen.misses)] {
+            metrics.selector_cache_requests.with_label_values(&[outcome]).set(count as f64);
+        }
     });
 }
 

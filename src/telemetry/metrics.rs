@@ -102,6 +102,9 @@ pub struct Metrics {
     pub results_cache_bytes: Gauge,
     pub results_cache_entries: Gauge,
     pub results_cache_requests: GaugeVec,
+    /// Bytes of what selectors chose of the streams, and what came of asking, by `outcome`: hit, miss.
+    pub selector_cache_bytes: Gauge,
+    pub selector_cache_requests: GaugeVec,
     /// Queries that were answered together with an equal one.
     pub queries_joined: Gauge,
 
@@ -277,6 +280,15 @@ impl Metrics {
             results_cache_entries: make.add(Gauge::new("millrace_results_cache_entries", "Kept query results.")),
             results_cache_requests: make.add(GaugeVec::new(
                 Opts::new("millrace_results_cache_requests", "Look-ups of query results since the start, by outcome."),
+                &["outcome"],
+            )),
+            selector_cache_bytes: make
+                .add(Gauge::new("millrace_selector_cache_bytes", "Bytes kept of which streams selectors chose.")),
+            selector_cache_requests: make.add(GaugeVec::new(
+                Opts::new(
+                    "millrace_selector_cache_requests",
+                    "Look-ups of chosen streams since the start, by outcome.",
+                ),
                 &["outcome"],
             )),
             queries_joined: make.add(Gauge::new(
